@@ -1,0 +1,66 @@
+# Two commands: `make harden` and `make test`. The others are the steps they are made of.
+# What a step does is in tests/tools/<step>.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+STEPS = .venv/new/bin/python tests/tools/steps.py
+
+export INVENTORY CORE ARGS
+
+.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e hosts-down ssh clean
+
+help:  ## this list
+	@echo 'make TARGET [VARIABLE=...]'
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p; s/^#: \(.*\)/  |  \1/p' Makefile \
+		| awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
+
+harden:  ## take hosts from passwords to keys only
+#: INVENTORY=inventory  your hosts; without it: throw-away test hosts, built and started for it
+#: CORE=2.16            where the inventory has AlmaLinux 8 (Python 3.6)
+#: ARGS='-k -K'         passed to ansible-playbook; also: --check --diff --limit NAME
+	@tests/tools/harden
+
+test: venv  ## everything that CI runs
+	@$(STEPS) lint unit differential sanity tarball hosts molecule e2e
+
+test-all: venv  ## the same, with every start state on every generation
+	@LATCHKEY_MATRIX=full $(STEPS) lint unit differential sanity tarball hosts molecule e2e
+
+venv:  ## the Python environments below .venv (new: newest ansible-core, 2.16: for AlmaLinux 8)
+	@tests/tools/venv new test
+	@tests/tools/venv 2.16 test
+
+lint: venv  ## ruff, yamllint, mypy, ansible-lint
+	@$(STEPS) $@
+
+unit: venv  ## tests/unit on each of Python 3.6, 3.9, 3.12 that is there
+	@$(STEPS) $@
+
+differential: venv  ## our parsers against this machine's ssh-keygen and sshd
+	@$(STEPS) $@
+
+sanity: venv  ## ansible-test sanity, newest core and 2.16
+	@$(STEPS) $@
+
+tarball: venv  ## build the collection, install it elsewhere, use it from there
+	@$(STEPS) $@
+
+molecule: venv  ## the Molecule scenarios
+	@$(STEPS) $@
+
+e2e: venv  ## the main job on live test hosts
+	@$(STEPS) $@
+
+hosts:  ## build and start the three stock test hosts alma8, alma9, alma10
+	@tests/hosts/hosts setup
+	@tests/hosts/hosts build
+	@tests/hosts/hosts up --stock
+
+hosts-down:  ## stop and remove all test hosts
+	@tests/hosts/hosts down
+
+ssh:  ## HOST=alma9: log in to a test host as its operator
+	@test -n '$(HOST)' || { echo 'Which one? make ssh HOST=alma9'; tests/hosts/hosts list; exit 2; }
+	@tests/hosts/hosts ssh $(HOST)
+
+clean:  ## remove build/ and .venv/ (stop the test hosts first: make hosts-down)
+	@rm -rf build .venv
