@@ -13,10 +13,10 @@ import os
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 TOOLS = Path(__file__).resolve().parent
 ROOT = TOOLS.parent.parent
