@@ -1,0 +1,97 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action operator_key: find the key pair that opens the hosts, or make it, in Ansible's own process on the controller."""
+from __future__ import annotations
+
+import fcntl
+import getpass
+import os
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import keys
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import ephemeral, identity, key_making, results
+
+
+class ActionModule(ActionBase):
+    """Return the identity of this host's operator."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        result["operator"] = self._option("remote_user") or self._play_context.remote_user or getpass.getuser()
+        try:
+            wanted = key_making.Wanted.from_args(self._task.args)
+            found = self._existing(wanted)
+            made = found is None
+            if found is None:
+                found = self._make(wanted)
+            result.update(changed=made, identity=found.data(), refused=[])
+        except (LatchkeyError, AnsibleError) as error:
+            result.update(changed=False, identity=None, refused=[results.describe(error)])
+        return result
+
+    def _existing(self, wanted: key_making.Wanted) -> identity.Identity | None:
+        if wanted.key:
+            return identity.of_file(wanted.key, "harden_key") if os.path.exists(os.path.expanduser(wanted.key)) else None
+        text = self._option("private_key")
+        if text:
+            return identity.of_text(text)
+        path = self._option("private_key_file")
+        if path:
+            return identity.of_file(path, "private_key_file")
+        held = identity.usable_agent_keys()
+        if held:
+            return identity.of_agent(held[0], held)
+        return self._default_file()
+
+    def _default_file(self) -> identity.Identity | None:
+        for name in identity.DEFAULT_FILES:
+            path = os.path.expanduser(os.path.join("~/.ssh", name))
+            if os.path.exists(path):
+                found = identity.of_file(path, "default")
+                key = keys.parse_public_key(found.public_key, path)
+                if identity.strong_enough(key):
+                    return found
+        return None
+
+    def _make(self, wanted: key_making.Wanted) -> identity.Identity:
+        path = os.path.abspath(os.path.expanduser(wanted.key or key_making.default_path(wanted.type)))
+        if wanted.create == "false":
+            raise Malformed("there is no key to log in with, and none may be made", "name one in harden_key, or harden_key_create: true", path)
+        reason = ephemeral.reason(os.environ)
+        if wanted.create == "auto" and reason:
+            raise Refused(
+                f"no key was found, and one made here would die with this controller ({reason})",
+                "give it a key that lasts (harden_key, agent), or say harden_key_create: true", path)
+        if self._task.check_mode:
+            return key_making.pending(wanted, path)
+        return _made_once(wanted, path)
+
+    def _option(self, name: str) -> str:
+        try:
+            return str(self._connection.get_option(name) or "")
+        except KeyError:
+            return ""
+
+
+def _made_once(wanted: key_making.Wanted, path: str) -> identity.Identity:
+    """Make the pair under a lock: of any number of forks one makes it, and all others find it."""
+    directory = os.path.dirname(path)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            key_making.make(wanted, path)
+        return identity.of_file(path, "made")
+    finally:
+        os.close(lock)
+
+
+__all__ = ["ActionModule"]

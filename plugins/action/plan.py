@@ -1,0 +1,101 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plan: look at the host over a fresh key login, which is the proof where the key works already; else as configured."""
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
+    connections, failures, host_key, identity, inventory_lines, operators, proofs, results)
+
+PLAN_ARGUMENTS = ("desired", "operators", "stranded", "stranded_ok", "stranded_days")
+
+
+class ActionModule(ActionBase):
+    """Return the plan of one host, how it was reached, and whom this login proved. Never fails: refusals are data."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        result.update(changed=False, reached="", planned=False, changes=[], conflicts=[], stranded=[], proofs=[], refused=[])
+        try:
+            connections.check_task(self)
+            with tempfile.TemporaryDirectory(prefix="latchkey-") as scratch:
+                result.update(self._plan(task_vars or {}, scratch))
+        except (LatchkeyError, AnsibleError) as error:
+            result["refused"] = [results.describe(error)]
+        return result
+
+    def _plan(self, task_vars: dict[str, Any], scratch: str) -> dict[str, Any]:
+        who = identity.from_data(self._task.args["identity"])
+        known_hosts = os.path.join(scratch, "known_hosts") if self._task.check_mode else ""
+        policy = host_key.policy(self._task.args.get("host_key", "strict"), known_hosts)
+        shown = self._look(who, policy, task_vars)
+        shown["inventory"] = inventory_lines.lines(self, who)
+        return shown
+
+    def _look(self, who: identity.Identity, policy: host_key.HostKeyPolicy, task_vars: dict[str, Any]) -> dict[str, Any]:
+        arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
+        if not who.pending:
+            proof = proofs.by_plan(self, who, policy, task_vars, arguments)
+            if proof.reached.transcript.authenticated or not self._may_fall_back(proof):
+                return self._by_key(proof, who, policy)
+        return self._as_configured(policy, arguments, task_vars)
+
+    def _may_fall_back(self, proof: proofs.Proof) -> bool:
+        """Only the target's own refusal of the key leads to a password: never a host key, a penalty or a timeout."""
+        return proof.reached.transcript.refused is not None and connections.has_password(self)
+
+    def _by_key(self, proof: proofs.Proof, who: identity.Identity, policy: host_key.HostKeyPolicy) -> dict[str, Any]:
+        if not proof.reached.transcript.authenticated:
+            raise failures.of_login(proof.reached, proof.operator)
+        if proof.problem is not None and not proof.result.get("login"):
+            raise proof.problem
+        shown = _shown(proof.result)
+        if proof.problem is not None:
+            shown["refused"] = [*shown["refused"], results.describe(proof.problem)]
+        shown.update(reached="key", proofs=[proof.record()], accepted_host_key=_accepted(proof.reached))
+        if not shown.get("planned") and not shown["refused"]:
+            self._prove_others(who, policy, shown)
+        return shown
+
+    def _prove_others(self, who: identity.Identity, policy: host_key.HostKeyPolicy, shown: dict[str, Any]) -> None:
+        names = self._task.args.get("operators") or []
+        done = operators.prove(self, who, policy, names, self._task.args["desired"])
+        shown["proofs"] += [proof.record() for proof in done.proven]
+        shown["predicted"] = done.predicted
+        shown["refused"] += [results.describe(proof.problem) for proof in done.failed if proof.problem]
+
+    def _as_configured(self, policy: host_key.HostKeyPolicy, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        connection = connections.configured(self, policy)
+        result, reached = proofs.run_module(self, connection, "plan", arguments, task_vars)
+        user = connection.get_option("remote_user") or ""
+        if result is None:
+            raise failures.of_sudo(reached.error) or failures.of_login(reached, user)
+        problem = failures.of_module(result, reached)
+        if problem is not None:
+            raise problem
+        return dict(_shown(result), reached="configured", accepted_host_key=_accepted(reached))
+
+
+def _accepted(reached: connections.Reached) -> str:
+    said = reached.transcript
+    return said.host_key if "Permanently added" in said.words else ""
+
+
+def _shown(result: dict[str, Any]) -> dict[str, Any]:
+    if result.get("failed"):
+        refusal = result.get("error") or results.describe(Refused(str(result.get("msg") or "the plan failed")))
+        return {"refused": [refusal]}
+    kept = ("planned", "changes", "conflicts", "stranded", "refused", "diff", "warnings", "sshd_version")
+    return {"refused": [], **{name: result[name] for name in kept if name in result}}
+
+
+__all__ = ["ActionModule"]

@@ -1,0 +1,123 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action transaction: change one host in one task, and take nothing away before the way in was proven.
+
+Steps: what widens, a proof where it was needed, what narrows, a proof that carries the plan once more.
+"""
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, host_key, identity, operators, proofs, results
+
+FACET_MODULES = (("keys", "authorized_keys"), ("server", "sshd_config"))
+
+
+class ActionModule(ActionBase):
+    """Bring one host to its desired state. Never fails: what went wrong is data until the summary."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        result.update(changed=False, changes=[], proofs=[], predicted=[], conflicts=[], refused=[])
+        try:
+            connections.check_task(self)
+            with tempfile.TemporaryDirectory(prefix="latchkey-") as scratch:
+                _Run(self, task_vars or {}, os.path.join(scratch, "known_hosts"), result).steps()
+        except (LatchkeyError, AnsibleError) as error:
+            result["refused"] = [*result["refused"], results.describe(error)]
+        return result
+
+
+class _Run:
+    """The steps on one host; what has happened so far is in ``result`` at any time."""
+
+    def __init__(self, action: ActionModule, task_vars: dict[str, Any], scratch: str, result: dict[str, Any]) -> None:
+        args = action._task.args
+        self._action, self._vars, self._result = action, task_vars, result
+        self._desired = {name: value for name, value in args["desired"].items() if value}
+        self._plan = args["plan"]
+        self._who = identity.from_data(args["identity"])
+        self._policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
+        self._operators = list(args.get("operators") or [])
+        self._methods = set(self._desired.get("server", {}).get("methods") or ())
+
+    def steps(self) -> None:
+        """Widen, prove, narrow, prove."""
+        changes = self._plan["changes"]
+        proven = self._plan["reached"] == "key"
+        if any(change["phase"] == "widen" for change in changes):
+            self._apply("widen", self._way(proven))
+        if not proven:
+            self._prove_by_plan()
+        self._prove_others()
+        if any(change["phase"] == "narrow" for change in changes):
+            self._apply("narrow", self._way(by_key=True))
+            self._result["proofs"] = []
+            self._prove_effective(self._prove_by_plan())
+            self._prove_others()
+
+    def _way(self, by_key: bool) -> Any:
+        if by_key:
+            return connections.fresh(self._action, self._who, self._policy)
+        return connections.configured(self._action, self._policy)
+
+    def _apply(self, phase: str, connection: Any) -> None:
+        concerned = {change["facet"] for change in self._plan["changes"] if change["phase"] == phase}
+        for facet, module in FACET_MODULES:
+            if facet not in concerned:
+                continue
+            arguments = dict(self._desired[facet], phase=phase)
+            done, reached = proofs.run_module(self._action, connection, module, arguments, self._vars)
+            self._take(done, reached)
+
+    def _take(self, done: dict[str, Any] | None, reached: connections.Reached) -> None:
+        if done is None:
+            raise failures.of_login(reached, "")
+        problem = failures.of_module(done, reached)
+        if problem is not None:
+            raise problem
+        if done.get("failed"):
+            error = done.get("error") or {}
+            raise HostError(str(error.get("reason") or done.get("msg")), str(error.get("remedy") or ""), str(error.get("where") or ""))
+        self._result["changed"] = self._result["changed"] or bool(done.get("changed"))
+        self._result["changes"] += done.get("changes", [])
+        self._result["conflicts"] = done.get("conflicts", [])
+
+    def _prove_by_plan(self) -> proofs.Proof:
+        proof = proofs.by_plan(self._action, self._who, self._policy, self._vars, {"desired": self._desired, "stranded": "report"})
+        if not proof.reached.transcript.authenticated:
+            error = failures.of_login(proof.reached, proof.operator)
+            raise Refused(f"the key was not taken, so nothing was taken away: {error.reason}", error.remedy, "proof")
+        if proof.problem is not None:
+            raise proof.problem
+        self._result["proofs"].append(proof.record())
+        return proof
+
+    def _prove_others(self) -> None:
+        done = operators.prove(self._action, self._who, self._policy, self._operators, self._desired)
+        self._result["proofs"] += [proof.record() for proof in done.proven]
+        self._result["predicted"] = done.predicted
+        for proof in done.failed:
+            problem = proof.problem or HostError("the login failed")
+            raise Refused(f"the operator {proof.operator} could not be proven: {problem.reason}", problem.remedy, "proof")
+
+    def _prove_effective(self, proof: proofs.Proof) -> None:
+        left = [change["what"] for change in proof.result.get("changes", [])]
+        left += [results.sentence(refusal) for refusal in proof.result.get("refused", [])]
+        if left:
+            raise HostError(f"after the change this was still to do: {'; '.join(left)}", "look at the host", "proof")
+        if self._methods and set(proof.offered) != self._methods and not self._result["conflicts"]:
+            raise HostError(
+                f"the host offers {', '.join(proof.offered)}, but {', '.join(sorted(self._methods))} was asked for",
+                "look for a listener that did not read its configuration", "proof")
+
+
+__all__ = ["ActionModule"]

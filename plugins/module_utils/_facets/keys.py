@@ -1,0 +1,232 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facet keys: which public keys open which accounts. PRIVATE to the collection."""
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .._errors import Malformed, Refused
+from .._host import accounts, files, home_files
+from .._host.host import Host
+from .._openssh import authorized_keys, key_options, keys, strict_modes
+from .._openssh.version import SshdVersion
+from .change import NARROW, WIDEN, Change, Outcome
+
+_WRITABLE_BY_OTHERS = 0o022
+
+
+class Wish(NamedTuple):
+    """What one account should accept: these keys present (with these options, None for as they are) or absent."""
+
+    user: str
+    keys: Tuple[keys.PublicKey, ...]
+    options: str
+    present: bool
+
+
+class Desired(NamedTuple):
+    """The desired state of the facet, in the order given."""
+
+    wishes: Tuple[Wish, ...]
+
+    @staticmethod
+    def from_params(params: Mapping[str, Any]) -> "Desired":
+        """Read the module's parameters.
+
+        Raises:
+            Malformed: a key is not a public key, or an account is named without one; the field is named.
+        """
+        wishes = []
+        for index, item in enumerate(params.get("accounts") or []):
+            wishes.append(_wish(item, f"accounts[{index}]"))
+        if params.get("user"):
+            wishes.append(_wish(params, ""))
+        if not wishes:
+            raise Malformed("no account is named", "give `accounts`, or `user` and `key`")
+        return Desired(tuple(wishes))
+
+
+class Keyring(NamedTuple):
+    """One account as it is: its key files in sshd's order, and how strictly sshd looks at their modes."""
+
+    account: accounts.Account
+    files: Tuple[home_files.HomeFile, ...]
+    strict: bool
+    command: bool
+
+
+class Current(NamedTuple):
+    """What the facet sees of the host."""
+
+    version: SshdVersion
+    keyrings: Dict[str, Keyring]
+
+
+def observe(host: Host, desired: Desired) -> Current:
+    """Look at the key files of every account named."""
+    return Current(host.sshd.version, {wish.user: keyring(host, host.account(wish.user)) for wish in desired.wishes})
+
+
+def keyring(host: Host, account: accounts.Account) -> Keyring:
+    """Look at the key files that sshd reads for one account."""
+    answer = host.effective(account)
+    paths = key_file_paths(answer.get("authorizedkeysfile", (".ssh/authorized_keys",)), account)
+    found = tuple(_look(account, path) for path in paths)
+    strict = answer.get("strictmodes", ("yes",))[0] != "no"
+    return Keyring(account, found, strict, answer.get("authorizedkeyscommand", ("none",))[0] != "none")
+
+
+def key_file_paths(values: Sequence[str], account: accounts.Account) -> List[str]:
+    """Expand AuthorizedKeysFile for an account (sshd_config(5): %%, %h, %u, %U; relative to the home)."""
+    tokens = {"%%": "%", "%h": account.home, "%u": account.name, "%U": str(account.uid)}
+    paths = []
+    for word in " ".join(values).split():
+        if word.lower() == "none":
+            continue
+        for token in ("%h", "%u", "%U", "%%"):
+            word = word.replace(token, tokens[token])
+        paths.append(word if word.startswith("/") else f"{account.home.rstrip('/')}/{word}")
+    return paths
+
+
+def outcome(params: Mapping[str, Any], host: Host) -> Outcome:
+    """Return what is to be done on this host for these parameters."""
+    desired = Desired.from_params(params)
+    return Outcome(plan(desired, observe(host, desired)), [])
+
+
+def plan(desired: Desired, current: Current) -> List[Change]:
+    """Return the changes that give every account its keys; additions widen, removals narrow."""
+    changes: List[Change] = []
+    for user in dict.fromkeys(wish.user for wish in desired.wishes):
+        ring = current.keyrings[user]
+        wishes = [wish for wish in desired.wishes if wish.user == user]
+        changes += _plan_account(ring, wishes, current.version)
+    return changes
+
+
+def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
+    """Make the changes of one phase, as the owner of each home."""
+    for change in changes:
+        if change.phase != phase:
+            continue
+        if not change.account:
+            files.replace(change.path, change.after, change.mode)
+        elif change.kind == "mode":
+            home_files.set_mode(host.account(change.account), change.path, change.mode)
+        elif change.kind == "file":
+            home_files.replace(host.account(change.account), change.path, change.after, change.mode)
+
+
+def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:
+    """Return the keys of an account that sshd would take from its files today, options apart."""
+    found = []
+    for entry in ring.files:
+        if entry.state.kind == "file" and _strict_problem(ring, entry) is None:
+            document = authorized_keys.AuthorizedKeys.parse(entry.state.data, version)
+            found += [line.key for line in document.entries if line.key is not None and line.problem is None]
+    return found
+
+
+def _wish(item: Mapping[str, Any], where: str) -> Wish:
+    prefix = f"{where}." if where else ""
+    given = item.get("key") or []
+    texts = [line for text in ([given] if isinstance(given, str) else given) for line in text.splitlines() if line.strip()]
+    if not texts:
+        raise Malformed(f"no key is given for {item['user']}", "give the text of the .pub file", f"{prefix}key")
+    parsed = tuple(keys.parse_public_key(text, f"{prefix}key[{index}]") for index, text in enumerate(texts))
+    return Wish(item["user"], parsed, item.get("key_options") or "", item.get("state") != "absent")
+
+
+def _look(account: accounts.Account, path: str) -> home_files.HomeFile:
+    if path.startswith(account.home.rstrip("/") + "/"):
+        return home_files.read(account, path)
+    return home_files.HomeFile(files.read(path), ())
+
+
+def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -> List[Change]:
+    if not ring.files:
+        raise Refused(
+            f"sshd reads no key file for {ring.account.name} (AuthorizedKeysFile none)",
+            "set AuthorizedKeysFile for this account", ring.account.name)
+    target = ring.files[0]
+    document = _documents(ring, version)[0]
+    wanted = document
+    for wish in wishes:
+        wanted = _with_wish(wanted, wish, ring, version)
+    changes = _mode_changes(ring, target, wanted.render() != document.render())
+    if wanted.render() == document.render():
+        return changes
+    return changes + _file_changes(ring, target, wanted.render(), any(not wish.present for wish in wishes))
+
+
+def _documents(ring: Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
+    return [authorized_keys.AuthorizedKeys.parse(entry.state.data, version) for entry in ring.files]
+
+
+def _with_wish(document: authorized_keys.AuthorizedKeys, wish: Wish, ring: Keyring, version: SshdVersion) -> authorized_keys.AuthorizedKeys:
+    options = key_options.parse_options(wish.options, version, "key_options") if wish.options else None
+    for key in wish.keys:
+        if not wish.present:
+            document = document.without_key(key)
+            continue
+        problem = keys.usable(key, version, 0)
+        if problem:
+            raise Refused(f"the key {key.fingerprint} would not be taken: {problem}", "give another key", wish.user)
+        if options is None and _granted_elsewhere(key, ring, version):
+            continue
+        document = document.with_key(key, options)
+    return document
+
+
+def _granted_elsewhere(key: keys.PublicKey, ring: Keyring, version: SshdVersion) -> bool:
+    for entry, document in list(zip(ring.files, _documents(ring, version)))[1:]:
+        if entry.state.kind == "file" and _strict_problem(ring, entry) is None:
+            if document.with_key(key, None).render() == document.render():
+                return True
+    return False
+
+
+def _file_changes(ring: Keyring, target: home_files.HomeFile, after: bytes, narrows: bool) -> List[Change]:
+    account, state = ring.account, target.state
+    outside = not target.directories
+    mode = state.mode & ~_WRITABLE_BY_OTHERS if state.kind == "file" else (0o644 if outside else 0o600)
+    owner = "root" if outside else account.name
+    changes = []
+    if not outside:
+        parent = state.path.rpartition("/")[0]
+        if parent not in [directory.path for directory in target.directories]:
+            changes.append(Change("keys", WIDEN, "directory", parent, f"create {parent}", mode=0o700, owner=owner, account=account.name))
+    changes.append(Change(
+        "keys", NARROW if narrows else WIDEN, "file", state.path, f"keys of {account.name}", state.data, state.kind == "file", after,
+        mode, owner, "" if outside else account.name))
+    return changes
+
+
+def _mode_changes(ring: Keyring, target: home_files.HomeFile, rewritten: bool) -> List[Change]:
+    if not ring.strict:
+        return []
+    account = ring.account
+    if not rewritten and _strict_problem(ring, target) is None:
+        return []
+    changes = []
+    for state in target.directories + ((target.state,) if not rewritten else ()):
+        if state.kind == "missing" or not state.mode & _WRITABLE_BY_OTHERS:
+            continue
+        if state.path == account.home or state.uid != account.uid:
+            raise Refused(
+                f"others can write here (mode {state.mode:04o}), so sshd takes no key of {account.name} (StrictModes)",
+                f"run `chmod go-w {state.path}`", state.path)
+        what = "take write access from group and others, as StrictModes wants"
+        changes.append(Change("keys", WIDEN, "mode", state.path, what, mode=state.mode & ~_WRITABLE_BY_OTHERS, owner=account.name, account=account.name))
+    return changes
+
+
+def _strict_problem(ring: Keyring, entry: home_files.HomeFile) -> Optional[str]:
+    if not ring.strict or not entry.directories:
+        return None
+    states = [entry.state] + list(reversed(entry.directories))
+    components = [strict_modes.PathStat(state.path, state.kind, state.mode, state.uid, state.gid) for state in states if state.kind != "missing"]
+    return strict_modes.strict_modes_problem(components, ring.account.uid, ring.account.home) if components else None
+
+
+__all__ = ["Current", "Desired", "Keyring", "Wish", "accepted", "apply", "key_file_paths", "keyring", "observe", "outcome", "plan"]

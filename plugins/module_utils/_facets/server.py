@@ -1,0 +1,321 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facet server: what sshd really does, for every kind of connection. PRIVATE to the collection."""
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .._errors import HostError, LatchkeyError, Malformed, Refused
+from .._host import files, sshd
+from .._host.host import Host
+from .._openssh import effective, keywords, sshd_config, sshd_tree
+from .._openssh.version import SshdVersion
+from . import methods as ways
+from .change import NARROW, WIDEN, Change, Outcome
+
+DROP_IN = "/etc/ssh/sshd_config.d/00-00-latchkey.conf"
+HEADER = "# Written by latchkey.ssh and overwritten at its next run: put your own settings into another file.\n"
+_DIRECTORY = "/etc/ssh/sshd_config.d"
+Probe = Optional[effective.Connection]
+Judge = Callable[[sshd_tree.Tree, Sequence[Probe]], Tuple[Optional[str], List[sshd.Answer]]]
+
+
+class Desired(NamedTuple):
+    """The desired state: the methods that stay, further settings, settings per Match, and what foreign lines may do."""
+
+    methods: Tuple[str, ...]
+    settings: Tuple[Tuple[str, str], ...]
+    matches: Tuple[Tuple[str, Tuple[Tuple[str, str], ...]], ...]
+    foreign: str
+
+    @staticmethod
+    def from_params(params: Mapping[str, Any]) -> "Desired":
+        """Read the module's parameters.
+
+        Raises:
+            Malformed: a method is unknown, a value cannot stand on one line, or a Match has no criteria.
+        """
+        methods = tuple(params.get("methods") or ())
+        for method in methods:
+            if method not in ways.METHODS:
+                raise Malformed(f"`{method}` is no method that can stay", f"give some of {', '.join(ways.METHODS)}", "methods")
+        if methods and "publickey" not in methods:
+            raise Malformed("without publickey nobody could be proven to get in", "add publickey", "methods")
+        matches = tuple((_criteria(item, index), _pairs(item.get("settings"), f"match[{index}].settings"))
+                        for index, item in enumerate(params.get("match") or []))
+        return Desired(methods, _pairs(params.get("settings"), "settings"), matches, params.get("foreign") or "refuse")
+
+
+class Current(NamedTuple):
+    """What the facet sees: the tree, sshd's own answers per probe, and why the listener is behind the files (or '')."""
+
+    version: SshdVersion
+    tree: sshd_tree.Tree
+    probes: Tuple[Probe, ...]
+    answers: Tuple[sshd.Answer, ...]
+    directory_exists: bool
+    listener: str
+    unit: str
+
+
+def outcome(params: Mapping[str, Any], host: Host) -> Outcome:
+    """Return what is to be done on this host for these parameters."""
+    desired = Desired.from_params(params)
+    return plan(desired, observe(host, desired), host.judge)
+
+
+def observe(host: Host, desired: Desired) -> Current:
+    """Look at the configuration and ask sshd what it means for every kind of connection."""
+    _validate(desired, host.sshd.version)
+    problem = host.present.check()
+    if problem:
+        raise Malformed(f"sshd does not accept its present configuration: {problem}", "correct it before anything else", host.tree.main)
+    probes = _probes(host, host.tree)
+    answers = tuple(host.present.ask(probe) for probe in probes)
+    listener = sshd.listener_problem(host.sshd, sorted(host.tree.files), answers[0]) or ""
+    exists = files.look(_DIRECTORY).kind == "dir"
+    return Current(host.sshd.version, host.tree, tuple(probes), answers, exists, listener, host.sshd.unit.name)
+
+
+def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
+    """Return the changes that make the wanted values effective for every probe.
+
+    Raises:
+        Refused: a foreign line wins, or sshd would do something else than asked; file and line are named.
+    """
+    wanted = _rules(desired, current.version)
+    text = render(desired, current)
+    present = current.tree.files.get(DROP_IN)
+    right = all(ways.unmet(rule, answer) is None for rule in wanted for answer in current.answers)
+    right = right and _effective(desired, current)
+    if right and (present is None or present == text):
+        return Outcome(_reload_changes(current, []), [])
+    tree, answers = _settle(desired, current, text, judge)
+    conflicts = _conflicts(wanted, tree, list(zip(current.probes, answers)))
+    if conflicts and desired.foreign == "refuse":
+        raise Refused(conflicts[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""), _FOREIGN_REMEDY)
+    _nothing_else(desired, wanted, current, answers)
+    changes = _file_changes(current, tree, text)
+    return Outcome(_way_in_first(current, changes), conflicts)
+
+
+_FOREIGN_REMEDY = "remove or change that line, or accept it with foreign: report (harden_foreign)"
+
+
+def render(desired: Desired, current: Current) -> bytes:
+    """Return the text of our drop-in; only what is needed stands in it, and a stricter value of others is kept."""
+    bare = sshd_tree.with_files(current.tree, {DROP_IN: None})
+    without_ours = effective.evaluate(bare, None).values
+    lines = [f"{name} {value}" for name, value in desired.settings]
+    named = {name.lower() for name, _ in desired.settings}
+    for rule in _rules(desired, current.version):
+        if rule.keyword.lower() not in named and (rule.always or ways.unmet(rule, without_ours) is not None):
+            lines.append(f"{rule.keyword} {rule.value}")
+    for criteria, settings in desired.matches:
+        lines += [f"Match {criteria}"] + [f"    {name} {value}" for name, value in settings]
+    return (HEADER + "".join(f"{line}\n" for line in lines)).encode()
+
+
+def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
+    """Write the files of one phase and make sshd read them; on failure the files are put back as they were."""
+    mine = [change for change in changes if change.phase == phase]
+    done: List[Change] = []
+    try:
+        for change in mine:
+            _apply_one(change, host)
+            done.append(change)
+    except LatchkeyError:
+        for change in reversed(done):
+            _undo(change)
+        raise
+    finally:
+        host.forget()
+
+
+def _apply_one(change: Change, host: Host) -> None:
+    if change.kind == "directory":
+        files.make_directory(change.path, change.mode)
+    elif change.kind == "file":
+        files.replace(change.path, change.after, change.mode)
+    else:
+        sshd.reload(host.sshd, host.present.ask(None))
+
+
+def _undo(change: Change) -> None:
+    if change.kind == "file" and change.existed:
+        files.replace(change.path, change.before, change.mode)
+    elif change.kind == "file":
+        files.remove(change.path)
+
+
+def _rules(desired: Desired, version: SshdVersion) -> List[ways.Rule]:
+    if not desired.methods:
+        return []
+    return [ways.way_in()] + ways.rules(desired.methods, version)
+
+
+def _validate(desired: Desired, version: SshdVersion) -> None:
+    for name, value in desired.settings:
+        _validate_setting(name, value, version, "")
+    for criteria, settings in desired.matches:
+        for name, value in settings:
+            _validate_setting(name, value, version, criteria)
+
+
+def _validate_setting(name: str, value: str, version: SshdVersion, criteria: str) -> None:
+    keywords.keyword(name, version)
+    where = f"match `{criteria}`" if criteria else "settings"
+    text = f"Match {criteria}\n    {name} {value}\n" if criteria else f"{name} {value}\n"
+    wrong = [said for said in effective.check(_one_file(text, version)) if said.fatal]
+    if wrong:
+        raise Malformed(f"`{name} {value}`: {wrong[0].message}", "see sshd_config(5) of this version", where)
+
+
+def _one_file(text: str, version: SshdVersion) -> sshd_tree.Tree:
+    return sshd_tree.Tree("/etc/ssh/sshd_config", {"/etc/ssh/sshd_config": text.encode()}, version)
+
+
+def _effective(desired: Desired, current: Current) -> bool:
+    for name, value in desired.settings:
+        shown = ways.printed(keywords.canonical(name, current.version))
+        expected = effective.evaluate(_one_file(f"{name} {value}\n", current.version), None).values.get(shown)
+        if any(answer.get(shown) != expected for probe, answer in zip(current.probes, current.answers) if probe is None):
+            return False
+    return not desired.matches or current.tree.files.get(DROP_IN) == render(desired, current)
+
+
+def _settle(desired: Desired, current: Current, text: bytes, judge: Judge) -> Tuple[sshd_tree.Tree, List[sshd.Answer]]:
+    """Put our file into the tree; where it is not read first, lead the main file to it with an Include at its top."""
+    tree = sshd_tree.with_files(current.tree, {DROP_IN: text})
+    if not _read_first(tree, desired, current.version):
+        main = sshd_config.Document.parse(tree.files[tree.main], tree.main, tree.version)
+        tree = sshd_tree.with_files(tree, {tree.main: main.with_first_line(f"Include {DROP_IN}").render()})
+    problem, answers = judge(tree, current.probes)
+    if problem:
+        raise Refused(f"sshd would not accept the new configuration: {problem}", "nothing was changed", DROP_IN)
+    return tree, answers
+
+
+def _read_first(tree: sshd_tree.Tree, desired: Desired, version: SshdVersion) -> bool:
+    """Say whether our file gives the global value of every keyword that stands in it."""
+    ours = sshd_config.Document.parse(tree.files[DROP_IN], DROP_IN, version)
+    sources = effective.evaluate(tree, None).sources
+    for line in ours.lines:
+        if line.keyword is None or line.block is not None or line.keyword == "match":
+            continue
+        shown = ways.printed(keywords.canonical(line.keyword, version))
+        if not sources.get(shown) or sources[shown][0].path not in (DROP_IN, "command line"):
+            return False
+    return True
+
+
+def _conflicts(wanted: Sequence[ways.Rule], tree: sshd_tree.Tree, probed: Sequence[Tuple[Probe, sshd.Answer]]) -> List[str]:
+    found: Dict[str, None] = {}
+    for probe, answer in probed:
+        for rule in wanted:
+            value = ways.unmet(rule, answer)
+            if value is not None:
+                found[_conflict(rule, value, tree, probe)] = None
+    return list(found)
+
+
+def _conflict(rule: ways.Rule, value: str, tree: sshd_tree.Tree, probe: Probe) -> str:
+    sources = effective.evaluate(tree, probe).sources.get(ways.printed(rule.keyword), ())
+    source = sources[0] if sources else effective.Source("", 0)
+    concerns = f" for connections like user {probe.user} from {probe.addr}" if probe is not None else ""
+    if source.path == "command line":
+        return f"sshd's command line (OPTIONS in /etc/sysconfig/sshd): {rule.keyword} {value}{concerns}"
+    if not source.path:
+        return f"{rule.keyword} stays {value}{concerns}"
+    block = _block_of(tree, source)
+    scope = f" under `{block}`" if block else ""
+    return f"{source.path}:{source.line}: `{_line(tree, source)}`{scope} keeps {rule.keyword} at {value}{concerns}"
+
+
+def _line(tree: sshd_tree.Tree, source: effective.Source) -> str:
+    return tree.files[source.path].split(b"\n")[source.line - 1].decode("utf-8", "replace").strip()
+
+
+def _block_of(tree: sshd_tree.Tree, source: effective.Source) -> str:
+    before = [block for block in effective.match_blocks(tree) if block.path == source.path and block.line < source.line]
+    return _line(tree, effective.Source(source.path, before[-1].line)) if before else ""
+
+
+def _nothing_else(desired: Desired, wanted: Sequence[ways.Rule], current: Current, answers: Sequence[sshd.Answer]) -> None:
+    ours = {ways.printed(keywords.canonical(name, current.version)) for name, _ in desired.settings}
+    ours |= {ways.printed(keywords.canonical(name, current.version)) for _, settings in desired.matches for name, _ in settings}
+    ours |= {ways.printed(rule.keyword) for rule in wanted}
+    ours |= {also for name in list(ours) for also in ways.also_printed(current.version).get(name, ())}
+    for probe, before, after in zip(current.probes, current.answers, answers):
+        other = sorted(name for name in set(before) | set(after) if before.get(name) != after.get(name) and name not in ours)
+        # Settings that our file had and no longer has go back to what others say: that is what was asked.
+        if other and current.tree.files.get(DROP_IN) is None:
+            raise HostError(f"the change would also change {', '.join(other)}", "please report this: nothing was changed", DROP_IN)
+
+
+def _file_changes(current: Current, tree: sshd_tree.Tree, text: bytes) -> List[Change]:
+    changes = []
+    if not current.directory_exists:
+        changes.append(Change("server", NARROW, "directory", _DIRECTORY, "create the directory of drop-ins", mode=0o700))
+    before = current.tree.files.get(DROP_IN)
+    if before != text:
+        changes.append(Change("server", NARROW, "file", DROP_IN, "settings of sshd", before or b"", before is not None, text, 0o600))
+    main = current.tree.files[tree.main]
+    if tree.files[tree.main] != main:
+        what = f"read {DROP_IN} before everything else"
+        changes.append(Change("server", NARROW, "file", tree.main, what, main, True, tree.files[tree.main], files.look(tree.main).mode))
+    return changes
+
+
+def _way_in_first(current: Current, changes: List[Change]) -> List[Change]:
+    """Where keys are off, switch them on in a step of its own: nothing is taken away before a key was seen to work."""
+    rule = ways.way_in()
+    if not changes or all(ways.unmet(rule, answer) is None for answer in current.answers):
+        return _reload_changes(current, changes)
+    opening = f"{HEADER}{rule.keyword} {rule.value}\n".encode()
+    first, second = [], []
+    for change in changes:
+        if change.path == DROP_IN and change.kind == "file":
+            first.append(change._replace(phase=WIDEN, after=opening, what="switch keys on"))
+            second.append(change._replace(before=opening, existed=True))
+        else:
+            first.append(change._replace(phase=WIDEN))
+    reload = Change("server", WIDEN, "reload", current.unit, "make sshd take keys")
+    return first + [reload] + second + [reload._replace(phase=NARROW, what="make sshd read its configuration")]
+
+
+def _reload_changes(current: Current, changes: List[Change]) -> List[Change]:
+    if changes:
+        return changes + [Change("server", NARROW, "reload", current.unit, "make sshd read its configuration")]
+    if current.listener:
+        return [Change("server", NARROW, "reload", current.unit, f"make sshd read its configuration: {current.listener}")]
+    return []
+
+
+def _probes(host: Host, tree: sshd_tree.Tree) -> List[Probe]:
+    if not host.blocks:
+        return [None]
+    people = [(account.name, host.groups(account)) for account in host.everyone()]
+    return [None] + list(effective.witnesses(tree, people, [host.client]))
+
+
+def _criteria(item: Mapping[str, Any], index: int) -> str:
+    criteria = str(item.get("criteria") or "").strip()
+    if not criteria or "\n" in criteria:
+        raise Malformed("a Match needs its criteria on one line", "give for example `User alice`", f"match[{index}].criteria")
+    return criteria
+
+
+def _pairs(settings: Optional[Mapping[str, Any]], where: str) -> Tuple[Tuple[str, str], ...]:
+    return tuple((str(name), _value(value, f"{where}.{name}")) for name, value in (settings or {}).items())
+
+
+def _value(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = " ".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
+    if "\n" in text or "#" in text or not text.strip():
+        raise Malformed("the value must be one line without `#`", "comments and line ends mean different things to different versions", where)
+    return text
+
+
+__all__ = ["Current", "DROP_IN", "Desired", "apply", "observe", "outcome", "plan", "render"]

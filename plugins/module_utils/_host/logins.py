@@ -1,0 +1,93 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who logged in lately, and by which method: the journal and /var/log/secure. PRIVATE to the collection."""
+import datetime
+import glob
+import gzip
+import os
+import re
+import time
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+from . import programs
+
+_ACCEPTED = re.compile(r"Accepted (\S+) for (?:invalid user )?(\S+) from (\S+) port \d+")
+_SYSLOG_TIME = re.compile(r"^(\w{3}) +(\d+) (\d\d):(\d\d):(\d\d) ")
+_ISO_TIME = re.compile(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY = 86400
+
+
+class Login(NamedTuple):
+    """One accepted login: the account, the method as sshd names it, the client's address, unix time."""
+
+    user: str
+    method: str
+    address: str
+    when: float
+
+
+def recent(days: int) -> List[Login]:
+    """Return the logins of the last ``days`` days, oldest first, from every log that is there."""
+    since = time.time() - days * _DAY
+    found = set(_journal(days)) | set(_secure(since))
+    return sorted((login for login in found if login.when >= since), key=lambda login: login.when)
+
+
+def latest(logins: Iterable[Login]) -> Dict[Tuple[str, str], Login]:
+    """Return the last login of each account by each method."""
+    return {(login.user, login.method): login for login in logins}
+
+
+def _journal(days: int) -> Iterator[Login]:
+    if programs.find("journalctl") is None:
+        return
+    argv = ["journalctl", "-q", "--no-pager", "-o", "short-unix", f"--since=-{days}d", "SYSLOG_IDENTIFIER=sshd",
+            "+", "SYSLOG_IDENTIFIER=sshd-session"]
+    for line in programs.run(argv, timeout=120).out.splitlines():
+        found = _ACCEPTED.search(line)
+        if found:
+            yield Login(found.group(2), _method(found.group(1)), found.group(3), float(int(float(line.split(" ", 1)[0]))))
+
+
+def _secure(since: float) -> Iterator[Login]:
+    for path in sorted(glob.glob("/var/log/secure*")):
+        written = os.stat(path).st_mtime
+        if written < since:
+            continue
+        opener = gzip.open if path.endswith(".gz") else open
+        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:  # type: ignore[operator]
+            for line in lines:
+                found = _ACCEPTED.search(line)
+                when = _when(line, written) if found and "sshd" in line else None
+                if found and when is not None:
+                    yield Login(found.group(2), _method(found.group(1)), found.group(3), when)
+
+
+def _method(word: str) -> str:
+    return word.split("/")[0]
+
+
+def _when(line: str, written: float) -> Optional[float]:
+    iso = _ISO_TIME.match(line)
+    if iso:
+        return _local(*(int(part) for part in iso.groups()))
+    short = _SYSLOG_TIME.match(line)
+    if short is None or short.group(1) not in _MONTHS:
+        return None
+    # The traditional format has no year: it is the last one in which the line is not newer than the file.
+    year = datetime.datetime.fromtimestamp(written).year
+    month, rest = _MONTHS.index(short.group(1)) + 1, [int(part) for part in short.groups()[1:]]
+    moment = _local(year, month, *rest)
+    return moment if moment is None or moment <= written + _DAY else _local(year - 1, month, *rest)
+
+
+def _local(*parts: int) -> Optional[float]:
+    try:
+        return datetime.datetime(*parts).timestamp()  # type: ignore[arg-type]
+    except ValueError:
+        return None
+
+
+__all__ = ["Login", "latest", "recent"]

@@ -1,0 +1,49 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the host's own programs. PRIVATE to the collection."""
+import os
+import subprocess
+from typing import NamedTuple, Optional, Sequence
+
+from .._errors import HostError
+
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Outcome(NamedTuple):
+    """What a program did: exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(argv: Sequence[str], given: Optional[bytes] = None, timeout: float = 30.0) -> Outcome:
+    """Run ``argv`` without a shell, in the C locale, and wait for at most ``timeout`` seconds.
+
+    Raises:
+        HostError: the program is missing or did not end in time. A non-zero exit status is not an error here.
+    """
+    environment = {"PATH": _PATH, "LC_ALL": "C", "LANG": "C"}
+    try:
+        done = subprocess.run(
+            list(argv), input=given if given is not None else b"", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            timeout=timeout, env=environment, cwd="/", check=False)
+    except subprocess.TimeoutExpired as error:
+        raise HostError(f"`{argv[0]}` did not end within {timeout:g} s", "look at the host's load and its disks") from error
+    except OSError as error:
+        raise HostError(f"`{argv[0]}` cannot be run: {error.strerror}") from error
+    return Outcome(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def find(name: str) -> Optional[str]:
+    """Return the absolute path of a program in the system's directories, or None."""
+    for directory in _PATH.split(":"):
+        path = os.path.join(directory, name)
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return None
+
+
+__all__ = ["Outcome", "find", "run"]

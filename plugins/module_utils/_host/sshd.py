@@ -1,0 +1,216 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's sshd: which binary, which version, which files it reads, what it answers. PRIVATE to the collection."""
+import glob
+import os
+import re
+import shutil
+import tempfile
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .._errors import HostError, Malformed, Refused
+from .._openssh import candidate, sshd_tree
+from .._openssh.effective import Connection
+from .._openssh.version import SshdVersion, parse_version
+from . import files, programs, systemd
+
+UNITS = ("sshd.service", "ssh.service")
+_SCRATCH = "/run"
+Answer = Dict[str, Tuple[str, ...]]
+
+
+class Sshd(NamedTuple):
+    """sshd as it is installed and started: ``options`` are the arguments of its command line that change settings."""
+
+    binary: str
+    version: SshdVersion
+    unit: systemd.Unit
+    main: str
+    options: Tuple[str, ...]
+
+
+def locate() -> Sshd:
+    """Find the sshd of this host and how it is started.
+
+    Raises:
+        HostError: it is not installed, or no unit of it runs.
+    """
+    binary = programs.find("sshd")
+    if binary is None:
+        raise HostError("sshd is not installed", "run `dnf install openssh-server`")
+    unit = next((found for found in map(systemd.show, UNITS) if found.loaded), None)
+    if unit is None or not unit.active:
+        raise HostError(
+            "sshd.service is not running (started by a socket, or by hand?)",
+            "run `systemctl disable --now sshd.socket; systemctl enable --now sshd.service`")
+    arguments = unit.argv[1:]
+    return Sshd(binary, _version(binary), unit, _main_file(arguments), _setting_options(arguments))
+
+
+def _version(binary: str) -> SshdVersion:
+    # Before 9.2 there is no -V: sshd then prints its version above the usage, with exit status 1.
+    answer = programs.run([binary, "-V"])
+    found = re.search(r"OpenSSH_\S+.*", answer.out + answer.err)
+    if found is None:
+        raise HostError("sshd does not say which version it is", where=binary)
+    flavour = "debian" if "Debian" in found.group(0) else "redhat" if os.path.exists("/etc/redhat-release") else "upstream"
+    return parse_version(found.group(0), flavour)
+
+
+def _main_file(arguments: Sequence[str]) -> str:
+    for index, word in enumerate(arguments):
+        if word.startswith("-f"):
+            return word[2:] or arguments[index + 1]
+    return "/etc/ssh/sshd_config"
+
+
+def _setting_options(arguments: Sequence[str]) -> Tuple[str, ...]:
+    kept: List[str] = []
+    takes_value = "-bCcEghkNop"
+    index = 0
+    while index < len(arguments):
+        word = arguments[index]
+        width = 2 if len(word) == 2 and word[1:] in takes_value + "f" and index + 1 < len(arguments) else 1
+        if word[:2] in ("-o", "-p", "-h", "-4", "-6", "-c", "-g", "-b", "-k", "-u"):
+            kept += arguments[index:index + width]
+        index += width
+    return tuple(kept)
+
+
+def command_line_settings(sshd: Sshd) -> Tuple[str, ...]:
+    """Return the settings of sshd's command line as ``Keyword=value``; they beat the files (sshd(8) -o, -p)."""
+    words = list(sshd.options)
+    found = []
+    while words:
+        word = words.pop(0)
+        value = word[2:] or (words.pop(0) if words else "")
+        if word.startswith("-o"):
+            found.append(value)
+        elif word.startswith("-p"):
+            found.append(f"Port={value}")
+    return tuple(found)
+
+
+def read_tree(sshd: Sshd) -> sshd_tree.Tree:
+    """Read the main file and every file that its Include lines name, however deep."""
+    contents: Dict[str, bytes] = {}
+    waiting = [sshd.main]
+    while waiting:
+        path = waiting.pop(0)
+        if path in contents:
+            continue
+        state = files.read(path)
+        if state.kind == "missing" and path == sshd.main:
+            raise HostError("is missing, so sshd cannot be configured", "run `dnf reinstall openssh-server`", path)
+        if state.kind != "file":
+            continue
+        contents[path] = state.data
+        for pattern in sshd_tree.include_patterns(state.data, sshd.version, "/etc/ssh"):
+            waiting += sorted(glob.glob(pattern))
+    return sshd_tree.Tree(sshd.main, contents, sshd.version, "/etc/ssh", command_line_settings(sshd))
+
+
+class Candidate:
+    """A configuration tree as files in a scratch directory, Include lines led there, to be asked about by sshd itself."""
+
+    def __init__(self, sshd: Sshd, tree: sshd_tree.Tree) -> None:
+        self._sshd = sshd
+        self._root = tempfile.mkdtemp(prefix="latchkey-candidate-", dir=_SCRATCH)
+        self._answers: Dict[Optional[Connection], Answer] = {}
+        for path, data in tree.files.items():
+            target = self._root + path
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+            with open(target, "wb") as handle:
+                handle.write(candidate.with_include_root(data, sshd.version, tree.base_dir, self._root))
+        self._main = self._root + tree.main
+
+    def __enter__(self) -> "Candidate":
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        shutil.rmtree(self._root)
+
+    def check(self) -> Optional[str]:
+        """Return what ``sshd -t`` has against the tree, in words that name the real files, or None."""
+        answer = programs.run([self._sshd.binary, "-t", "-f", self._main] + list(self._sshd.options))
+        return None if answer.status == 0 else self._real(answer.err)
+
+    def ask(self, connection: Optional[Connection]) -> Answer:
+        """Return the effective values for one kind of connection: ``sshd -T``, with ``-C`` where one is given."""
+        if connection not in self._answers:
+            self._answers[connection] = self._ask(connection)
+        return self._answers[connection]
+
+    def _ask(self, connection: Optional[Connection]) -> Answer:
+        argv = [self._sshd.binary, "-T", "-f", self._main] + list(self._sshd.options)
+        if connection is not None:
+            argv += ["-C", connection_spec(connection)]
+        answer = programs.run(argv)
+        if answer.status != 0:
+            raise Malformed(f"sshd does not accept its configuration: {self._real(answer.err)}", "correct it before anything else")
+        return parse_answer(answer.out)
+
+    def _real(self, message: str) -> str:
+        return " ".join(message.replace(self._root, "").split())
+
+
+def connection_spec(connection: Connection) -> str:
+    """Write a connection as ``sshd -T -C`` takes it (sshd(8)); values with a comma or a blank cannot be said there."""
+    pairs = [("user", connection.user), ("host", connection.host), ("addr", connection.addr)]
+    pairs += [("laddr", connection.laddr), ("lport", str(connection.lport or "")), ("rdomain", connection.rdomain)]
+    return ",".join(f"{name}={value}" for name, value in pairs if value)
+
+
+def parse_answer(text: str) -> Answer:
+    """Read the output of ``sshd -T``; repeated keywords keep their order (CamelCase keywords from 10.4 on)."""
+    found: Dict[str, List[str]] = {}
+    for line in text.splitlines():
+        keyword, _, value = line.strip().partition(" ")
+        if keyword:
+            found.setdefault(keyword.lower(), []).append(value)
+    return {keyword: tuple(values) for keyword, values in found.items()}
+
+
+def listener_problem(sshd: Sshd, tree_paths: Sequence[str], answer: Mapping[str, Tuple[str, ...]]) -> Optional[str]:
+    """Say why the running listener does not have the configuration on disk, or None.
+
+    sshd writes its pid file each time it has read its configuration, also after SIGHUP (sshd(8)); without a pid
+    file the start of the process counts.
+    """
+    since = _configured_ns(sshd, answer)
+    paths = list(tree_paths) + sorted({os.path.dirname(path) for path in tree_paths if path != sshd.main})
+    for path in paths:
+        if os.path.exists(path) and files.look(path).changed_ns > since:
+            return f"{path} is newer than the running listener"
+    if files.look(os.path.realpath(sshd.binary)).changed_ns > since:
+        return f"{sshd.binary} is newer than the running listener"
+    return None
+
+
+def _configured_ns(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> int:
+    pid_file = (answer.get("pidfile") or ("none",))[0]
+    written = files.look(pid_file).changed_ns if pid_file.startswith("/") else 0
+    return max(written, systemd.started_ns(sshd.unit.pid))
+
+
+def reload(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> None:
+    """Make the listener read its configuration, and wait until it has and listens again.
+
+    Raises:
+        HostError: sshd did not come back; the message says where to look.
+    """
+    problem = programs.run([sshd.binary, "-t", "-f", sshd.main] + list(sshd.options))
+    if problem.status != 0:
+        raise Refused(f"sshd would not come back: {' '.join(problem.err.split())}", "the running listener was left alone")
+    before = _configured_ns(sshd, answer)
+    pid_file = (answer.get("pidfile") or ("none",))[0]
+    systemd.reload(sshd.unit)
+    if pid_file.startswith("/"):
+        systemd.wait_for(lambda: files.look(pid_file).changed_ns > before, f"the reload of {sshd.unit.name}")
+    systemd.wait_for(lambda: systemd.show(sshd.unit.name).active, f"the return of {sshd.unit.name}")
+
+
+__all__ = [
+    "Answer", "Candidate", "Sshd", "command_line_settings", "connection_spec", "listener_problem", "locate", "parse_answer",
+    "read_tree", "reload"]

@@ -1,0 +1,111 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The boundary to Ansible: argument specs, engine errors to fail_json, results, check mode. PRIVATE to the collection."""
+from typing import Any, Callable, Dict, List, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import LatchkeyError, Refused
+from ._facets import change as changes
+from ._facets import together
+from ._facets.change import NARROW, WIDEN, Change
+from ._host.host import Host
+
+ACCOUNT_SPEC: Dict[str, Any] = dict(
+    user=dict(type="str", required=True),
+    key=dict(type="list", elements="str", required=True, no_log=False),
+    key_options=dict(type="str", no_log=False),
+    state=dict(type="str", choices=["present", "absent"], default="present"),
+)
+AUTHORIZED_KEYS_SPEC: Dict[str, Any] = dict(
+    accounts=dict(type="list", elements="dict", options=ACCOUNT_SPEC),
+    user=dict(type="str"),
+    key=dict(type="list", elements="str", no_log=False),
+    key_options=dict(type="str", no_log=False),
+    state=dict(type="str", choices=["present", "absent"], default="present"),
+)
+PHASE_SPEC: Dict[str, Any] = dict(phase=dict(type="str", choices=["all", "widen", "narrow"], default="all"))
+MATCH_SPEC: Dict[str, Any] = dict(
+    criteria=dict(type="str", required=True),
+    settings=dict(type="dict", required=True),
+)
+SSHD_CONFIG_SPEC: Dict[str, Any] = dict(
+    methods=dict(type="list", elements="str"),
+    settings=dict(type="dict"),
+    match=dict(type="list", elements="dict", options=MATCH_SPEC),
+    foreign=dict(type="str", choices=["refuse", "report"], default="refuse"),
+)
+PLAN_SPEC: Dict[str, Any] = dict(
+    desired=dict(type="dict", required=True, options=dict(
+        keys=dict(type="dict", options=AUTHORIZED_KEYS_SPEC, no_log=False),
+        server=dict(type="dict", options=SSHD_CONFIG_SPEC),
+    )),
+    operators=dict(type="list", elements="str", default=[]),
+    stranded=dict(type="str", choices=["refuse", "report"], default="refuse"),
+    stranded_ok=dict(type="list", elements="str", default=[]),
+    stranded_days=dict(type="int", default=90),
+    nonce=dict(type="str", default="", no_log=False),
+)
+
+
+def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) -> None:
+    """Call ``work`` and end the module: its result, or one line that says what is wrong, where, and what to do."""
+    try:
+        module.exit_json(**work(module))
+    except LatchkeyError as error:
+        module.fail_json(msg=str(error), error=describe(error))
+
+
+def describe(error: LatchkeyError) -> Dict[str, str]:
+    """Return an engine error as data."""
+    return {"kind": type(error).__name__.lower(), "where": error.where, "reason": error.reason, "remedy": error.remedy}
+
+
+def run_facet(spec: Mapping[str, Any], facet: Any) -> None:
+    """Run the module of one facet: plan, and apply unless in check mode."""
+    module = AnsibleModule(argument_spec=dict(spec, **PHASE_SPEC), supports_check_mode=True)
+    run(module, lambda module: _facet_result(module, facet))
+
+
+def run_plan() -> None:
+    """Run the module ``plan``: every facet's plan and, with a nonce, what a proof needs to know about this login."""
+    module = AnsibleModule(argument_spec=dict(PLAN_SPEC), supports_check_mode=True)
+    run(module, _plan_result)
+
+
+def _facet_result(module: AnsibleModule, facet: Any) -> Dict[str, Any]:
+    with Host() as host:
+        outcome = facet.outcome(module.params, host)
+        phases = (WIDEN, NARROW) if module.params["phase"] == "all" else (module.params["phase"],)
+        if not module.check_mode:
+            for phase in phases:
+                facet.apply(outcome.changes, phase, host)
+    return _result([change for change in outcome.changes if change.phase in phases], outcome.conflicts)
+
+
+def _result(planned: Sequence[Change], conflicts: Sequence[str]) -> Dict[str, Any]:
+    return dict(
+        changed=bool(planned), changes=[changes.report(change) for change in planned], diff=changes.diffs(list(planned)),
+        conflicts=list(conflicts), warnings=[f"a line of others wins: {conflict}" for conflict in conflicts])
+
+
+def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
+    params = module.params
+    desired = {name: value for name, value in params["desired"].items() if value}
+    policy = together.Policy(params["stranded"], tuple(params["stranded_ok"]), params["stranded_days"])
+    with Host() as host:
+        found = together.plan(desired, policy, host)
+        refused: List[LatchkeyError] = list(found.refused)
+        refused += [problem for problem in (together.operator_problem(name, host) for name in params["operators"]) if problem]
+        if together.effective_user() != 0:
+            refused.append(Refused("this login did not become root", "set ansible_become: true and allow sudo", "become"))
+        version = ".".join(str(part) for part in host.sshd.version[:3]) if not refused else ""
+    result = _result(found.changes, found.conflicts)
+    result.update(
+        changed=False, planned=bool(found.changes), refused=[describe(error) for error in refused], stranded=found.stranded,
+        login=dict(nonce=params["nonce"], euid=together.effective_user()), sshd_version=version)
+    return result
+
+
+__all__ = ["ACCOUNT_SPEC", "AUTHORIZED_KEYS_SPEC", "PLAN_SPEC", "SSHD_CONFIG_SPEC", "describe", "run", "run_facet", "run_plan"]

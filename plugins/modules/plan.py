@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Say what a host still lacks, and prove the operator's key by asking
+version_added: 0.1.0
+description:
+  - Looks at a host once and returns every change that would bring it to O(desired), whom the plan would strand, and what it refuses.
+    Changes nothing.
+  - The action of this name asks over a brand-new key login. Where the operator's key works already, this very login is the proof.
+    Where it does not, it asks the way Ansible is configured, and sends a password only to a host whose key is known.
+  - Refusals and unreachable hosts are returned as data in RV(refused); the task does not fail because of them.
+author: Latchkey contributors (@latchkey)
+options:
+  desired:
+    description: The desired state, keyed by facet; each value is what the facet's module takes.
+    type: dict
+    required: true
+    suboptions:
+      keys:
+        description: See M(latchkey.ssh.authorized_keys).
+        type: dict
+        suboptions:
+            accounts:
+              description: The accounts and their keys.
+              type: list
+              elements: dict
+              suboptions:
+                user:
+                  description: Name of the account, as NSS knows it.
+                  type: str
+                  required: true
+                key:
+                  description: Public keys, as text of C(.pub) files; one text may hold several lines.
+                  type: list
+                  elements: str
+                  required: true
+                key_options:
+                  description: Options before the key, as in C(authorized_keys). Without it the options of a key that is there stay.
+                  type: str
+                state:
+                  description: Whether the keys shall open the account.
+                  type: str
+                  choices: [present, absent]
+                  default: present
+            user:
+              description: Name of a single account, instead of or beside O(accounts).
+              type: str
+            key:
+              description: Public keys for O(user).
+              type: list
+              elements: str
+            key_options:
+              description: Options before the key for O(user).
+              type: str
+            state:
+              description: Whether the keys shall open O(user).
+              type: str
+              choices: [present, absent]
+              default: present
+      server:
+        description: See M(latchkey.ssh.sshd_config).
+        type: dict
+        suboptions:
+            methods:
+              description:
+                - The authentication methods that stay. Everything else that lets anybody in is switched off.
+                - Stricter values that are there stay, such as C(PermitRootLogin no).
+                - Some of V(publickey), V(gssapi-with-mic), V(hostbased); V(publickey) must be among them.
+              type: list
+              elements: str
+            settings:
+              description: Further keywords and their values. A list becomes one line with blanks between its parts.
+              type: dict
+            match:
+              description: Settings for some connections only.
+              type: list
+              elements: dict
+              suboptions:
+                criteria:
+                  description: What stands behind C(Match), for example C(User alice).
+                  type: str
+                  required: true
+                settings:
+                  description: Keywords and their values.
+                  type: dict
+                  required: true
+            foreign:
+              description: What to do where a line of others wins over O(methods).
+              type: str
+              choices: [refuse, report]
+              default: refuse
+  identity:
+    description: What M(latchkey.ssh.operator_key) returned; needed by the action.
+    type: dict
+  host_key:
+    description: How the host's own key is known; V(strict), V(accept_new), or a list of SHA256 fingerprints. Used by the action.
+    type: raw
+  operators:
+    description: Accounts whose way in must stay.
+    type: list
+    elements: str
+    default: []
+  stranded:
+    description: What to do about accounts that logged in lately by a method that goes away and have no key.
+    type: str
+    choices: [refuse, report]
+    default: refuse
+  stranded_ok:
+    description: Accounts for which that is accepted.
+    type: list
+    elements: str
+    default: []
+  stranded_days:
+    description: How many days back a login counts.
+    type: int
+    default: 90
+  nonce:
+    description: A word that comes back, so that the answer is known to belong to the question.
+    type: str
+    default: ""
+extends_documentation_fragment:
+  - latchkey.ssh.attributes
+"""
+
+EXAMPLES = r"""
+- name: Find the operator's key
+  latchkey.ssh.operator_key:
+  register: key
+
+- name: Would this host change
+  latchkey.ssh.plan:
+    identity: "{{ key.identity }}"
+    desired:
+      server:
+        methods: [publickey]
+  register: plan
+  become: true
+"""
+
+RETURN = r"""
+planned:
+  description: Whether anything is to do.
+  returned: always
+  type: bool
+changes:
+  description: What is to do, as the facet modules return it.
+  returned: always
+  type: list
+  elements: dict
+conflicts:
+  description: Lines of others that win, where they are only to be reported.
+  returned: always
+  type: list
+  elements: str
+stranded:
+  description: Accounts that log in today by a method that goes away, or could, and have no key.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{account: bob, use: real, method: password, last: "2026-01-31T10:11:12Z", from: 192.0.2.7}]
+refused:
+  description: Why nothing may be changed; each with kind, where, reason and remedy.
+  returned: always
+  type: list
+  elements: dict
+proofs:
+  description: The operators proven by this login.
+  returned: by the action
+  type: list
+  elements: dict
+reached:
+  description: V(key) where the operator's key worked, V(configured) where Ansible's own way was used.
+  returned: by the action
+  type: str
+login:
+  description: The nonce and the user id of this login.
+  returned: by the module
+  type: dict
+sshd_version:
+  description: Version of the host's sshd.
+  returned: always
+  type: str
+  sample: 9.9.1
+"""
+
+from ansible_collections.latchkey.ssh.plugins.module_utils import _module
+
+
+def main():
+    """Run the plans of all facets."""
+    _module.run_plan()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connections of our own beside the one Ansible made for a task: a fresh key login, and the configured way with checked host keys."""
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shlex
+import subprocess
+from typing import Any, NamedTuple
+
+from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.connection import ssh as core_ssh
+from ansible.plugins.loader import connection_loader
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Refused
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import ssh_arguments, transcript
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
+
+_MIXING = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+
+
+class Reached(NamedTuple):
+    """How a connection attempt ended: the client's transcript, and the error when no command was run."""
+
+    transcript: transcript.Transcript
+    error: str
+
+
+def check_task(action: Any) -> None:
+    """Refuse, by name, every way of running a task in which a fresh login cannot be made or would prove nothing."""
+    connection, task = action._connection, action._task
+    if not isinstance(connection, core_ssh.Connection):
+        name = getattr(connection, "_load_name", None) or connection.transport
+        raise Refused(f"a login cannot be proven through the connection plugin `{name}`", "use `ansible_connection: ssh`")
+    if type(connection).__module__ != core_ssh.Connection.__module__ and "mitogen" in type(connection).__module__:
+        raise Refused("a login cannot be proven through mitogen", "run this play with `strategy: linear`")
+    if task.delegate_to:
+        raise Refused("the proof must run from the controller", "remove `delegate_to`", "delegate_to")
+    if task.run_once:
+        raise Refused("every host needs a login of its own", "remove `run_once`", "run_once")
+    if task.async_val:
+        raise Refused("a login cannot be proven in the background", "remove `async`", "async")
+    if connection.become is not None and connection.become.name == "su":
+        raise Refused("`su` cannot take a module over one login", "use `ansible_become_method: sudo`", "become_method")
+    if C.DEFAULT_KEEP_REMOTE_FILES:
+        raise Refused("ANSIBLE_KEEP_REMOTE_FILES makes every module several logins", "unset it for this run")
+
+
+def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = "") -> Any:
+    """Return a connection object whose every command is a brand-new key login that no password can help.
+
+    Args:
+        user: another account than the one Ansible connects as.
+    """
+    connection = _clone(action)
+    prefix = list(ssh_arguments.FRESH) + policy.arguments()
+    cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
+    prefix += _jump(connection, cleaned)
+    for name, arguments in cleaned.items():
+        connection.set_option(name, ssh_arguments.join(arguments.words))
+    prefix += identity.arguments()
+    connection.set_option("ssh_args", ssh_arguments.join([*prefix, *cleaned["ssh_args"].words]))
+    _without_password(connection)
+    if identity.path:
+        connection.set_option("private_key_file", identity.path)
+    if user:
+        connection.set_option("remote_user", user)
+        connection._play_context.remote_user = user
+    return connection
+
+
+def configured(action: Any, policy: HostKeyPolicy) -> Any:
+    """Return a connection as Ansible is configured, but with the host's key checked as ``harden_host_key`` says."""
+    connection = _clone(action)
+    own = connection.get_option("ssh_args") or ""
+    for name in _MIXING:
+        connection.set_option(name, _without_checking(connection.get_option(name) or ""))
+    own = connection.get_option("ssh_args")
+    connection.set_option("ssh_args", ssh_arguments.join(["-v", *policy.arguments()]) + " " + own)
+    return connection
+
+
+def has_password(action: Any) -> bool:
+    """Say whether Ansible has a password to log in with (inventory, ``-k``)."""
+    return bool(action._connection.get_option("password") or action._play_context.password)
+
+
+def run(action: Any, connection: Any, work: Any) -> tuple[Any, Reached]:
+    """Call ``work()`` with the action's connection replaced, and keep what the client said.
+
+    Ansible's own errors show the whole ``-v`` transcript, also where ``no_log`` is on: they end here.
+    """
+    said: list[str] = []
+    _listen(connection, said)
+    before = action._connection, action._play_context
+    action._connection, action._play_context = connection, connection._play_context
+    error, value = "", None
+    try:
+        value = work()
+    except (AnsibleConnectionFailure, AnsibleError) as failure:
+        said.append(_without_prefix(str(failure)))
+        error = "the login failed"
+    finally:
+        action._connection, action._play_context = before
+    heard = transcript.read("\n".join(said))
+    return value, Reached(heard, error and (heard.words or error))
+
+
+def _clone(action: Any) -> Any:
+    original = action._connection
+    context = copy.copy(action._play_context)
+    # The path of the plugin's stdin argument differs between cores; nothing of ours reads it.
+    connection = connection_loader.get("ssh", context, None, task_uuid=action._task._uuid, ansible_playbook_pid=str(os.getppid()))
+    connection._options = copy.copy(original._options)
+    connection._play_context = context
+    connection.become = original.become
+    connection._shell.set_options(task_keys=None, var_options={}, direct=dict(original._shell._options))
+    connection.set_option("pipelining", True)
+    connection.set_option("host_key_checking", True)
+    connection.set_option("reconnection_retries", 0)
+    connection.set_option("use_tty", False)
+    return connection
+
+
+def _without_password(connection: Any) -> None:
+    connection.set_option("password", None)
+    connection._play_context.password = None
+
+
+def _without_checking(arguments: str) -> str:
+    kept: list[str] = []
+    words = shlex.split(arguments)
+    while words:
+        word = words.pop(0)
+        value = word[2:] or (words.pop(0) if words else "") if word.startswith("-o") else ""
+        if word.startswith("-o"):
+            if ssh_arguments.split_option(value)[0] != "stricthostkeychecking":
+                kept += ["-o", value]
+        else:
+            kept.append(word)
+    return ssh_arguments.join(kept)
+
+
+def _jump(connection: Any, cleaned: dict[str, ssh_arguments.Cleaned]) -> list[str]:
+    words = [word for name in _MIXING for word in cleaned[name].words]
+    jump = next((cleaned[name].jump for name in _MIXING if cleaned[name].jump), "")
+    if not jump:
+        jump = client_view(connection, words).get("proxyjump", "")
+    if jump in ("", "none"):
+        return []
+    config = next((words[index + 1] for index, word in enumerate(words[:-1]) if word == "-F"), "")
+    return ["-o", "ProxyJump=none", "-o", "ProxyCommand=" + ssh_arguments.proxy_command(jump.split(","), config)]
+
+
+def client_view(connection: Any, words: list[str]) -> dict[str, str]:
+    """Return what the client would do for this host: ``ssh -G`` with the user's own arguments (ssh(1))."""
+    executable = connection.get_option("ssh_executable")
+    host = connection.get_option("host") or connection._play_context.remote_addr
+    options = [word for word in words if word != "-v"]
+    done = subprocess.run([executable, "-G", *options, host], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return {key.lower(): value for key, _, value in (line.partition(" ") for line in done.stdout.splitlines())}
+
+
+def _listen(connection: Any, said: list[str]) -> None:
+    plain = connection.exec_command
+
+    def exec_command(cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        # A command without standard input would be given a terminal, and its output would be mixed up.
+        status, out, err = plain(cmd, in_data=in_data or b"\n", sudoable=sudoable)
+        text = err.decode("utf-8", "replace") if isinstance(err, bytes) else str(err)
+        said.append(text)
+        return status, out, transcript.plain(text).encode()
+
+    connection.exec_command = exec_command
+
+
+_PREFIX = re.compile(r"^.*?(?:Failed to connect to the host via ssh|Invalid/incorrect (?:username/)?password[^:]*): ?", re.S)
+
+
+def _without_prefix(text: str) -> str:
+    return _PREFIX.sub("", text)
+
+
+__all__ = ["Reached", "check_task", "client_view", "configured", "fresh", "has_password", "run"]

@@ -1,0 +1,96 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What went wrong between the controller and root on the host, in one line with a remedy."""
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.release import __version__ as core_version
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import interpreter, transcript
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.connections import Reached
+
+# What sudo says (sudo(8)), and what Ansible's ssh plugin makes of it.
+_SUDO = (
+    (("Incorrect sudo password", "Sorry, try again", "incorrect password attempt"), "the sudo password is wrong",
+     "correct ansible_become_password (or -K)"),
+    (("Missing sudo password", "a password is required", "a terminal is required"), "sudo wants a password and none is set",
+     "set ansible_become_password (or give -K)"),
+    (("is not in the sudoers file", "not allowed to execute", "may not run sudo"), "this account may not use sudo",
+     "give it a rule in /etc/sudoers.d, or connect as another account"),
+    (("you must have a tty",), "sudo wants a terminal (requiretty)", "put `Defaults:NAME !requiretty` into /etc/sudoers.d"),
+    (("sudo: not found", "sudo: command not found", "sudo: No such file"), "sudo is not installed", "run `dnf install sudo` as root"),
+)
+_OLD_PYTHON = ("Ansible requires Python", "future feature annotations", "SyntaxError")
+_NO_PYTHON = ("No such file or directory", "not found")
+
+
+def of_login(reached: Reached, user: str) -> LatchkeyError:
+    """Say why a login failed before any command ran."""
+    said = reached.transcript
+    if transcript.host_key_failed(said):
+        return Refused(
+            f"the host's key is not the one that is known: no password was sent. ssh says: {said.words}",
+            "compare it on the host's console; then `ssh-keygen -R HOST` and harden_host_key, or known_hosts", "host key")
+    if "sshpass" in reached.error and "install" in reached.error:
+        return HostError("logging in by password needs sshpass with this ansible-core", "install the package sshpass", "controller")
+    if "Too many authentication failures" in said.words:
+        return Refused(
+            "the agent offered too many keys before the right one", "name the key: harden_key (or ansible_ssh_private_key_file)", user)
+    if "Not allowed at this time" in said.words:
+        return Refused("the host does not talk to this address for now (PerSourcePenalties)", "wait a minute; look for failing logins from here")
+    if said.refused is not None:
+        return Refused(f"the host let {user} in neither by key nor by password (it offers {', '.join(said.refused)})", _WRONG_PASSWORD, user)
+    return HostError(f"the host cannot be reached: {said.words or reached.error}", "check its address, network and sshd")
+
+
+_WRONG_PASSWORD = "check ansible_user and ansible_password (or -k)"
+
+
+def of_module(result: dict[str, Any], reached: Reached) -> LatchkeyError | None:
+    """Say why a module gave no result of its own, or None when it did."""
+    if not result:
+        return None
+    said = " ".join(str(result.get(part) or "") for part in ("module_stderr", "module_stdout", "msg"))
+    if interpreter.NONE_FITS in said:
+        return _no_python(said)
+    if "rc" not in result or "error" in result:
+        return None
+    sudo = of_sudo(said)
+    if sudo is not None:
+        return sudo
+    if any(words in said for words in _OLD_PYTHON):
+        return _mismatch(said)
+    if result.get("rc") == 127 or any(words in said for words in _NO_PYTHON):
+        return HostError("the host has no Python at the path that is set", "correct ansible_python_interpreter, or leave it unset", "python")
+    return HostError(f"the module did not run: {_short(said)}", "run again with -vvv")
+
+
+def of_sudo(said: str) -> LatchkeyError | None:
+    """Recognise what sudo has to say."""
+    for words, reason, remedy in _SUDO:
+        if any(word in said for word in words):
+            return Refused(reason, remedy, "become")
+    return None
+
+
+def _no_python(said: str) -> LatchkeyError:
+    there = said.partition(interpreter.NONE_FITS)[2].split("\n")[0].split()
+    if not there:
+        return HostError("the host has no Python", "run `dnf install python3` on it", "python")
+    return _mismatch(f"the host has {', '.join(there)}")
+
+
+def _mismatch(said: str) -> LatchkeyError:
+    needs = interpreter.minimum()
+    return HostError(
+        f"ansible-core {core_version} needs Python 3.{needs} on the host ({_short(said)})",
+        "run with ansible-core 2.16 (`make harden CORE=2.16`), or install a newer Python on the host (`dnf install python3.12`)", "python")
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[-300:]
+
+
+__all__ = ["of_login", "of_module", "of_sudo"]

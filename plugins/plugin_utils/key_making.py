@@ -1,0 +1,91 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the operator's key pair where none exists."""
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Malformed, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keypair
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import keys
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
+
+_TYPES = ("auto", "ed25519", "ecdsa", "rsa")
+_CREATE = ("auto", "true", "false")
+
+
+class Wanted(NamedTuple):
+    """What the operator's key shall be: the harden_key* variables."""
+
+    key: str
+    create: str
+    type: str
+    size: int
+    comment: str
+    passphrase: str
+
+    @staticmethod
+    def from_args(args: Mapping[str, Any]) -> Wanted:
+        """Read the action's arguments; an error names the variable."""
+        create = str(args.get("create", "auto")).lower()
+        kind = str(args.get("type", "auto"))
+        if create not in _CREATE:
+            raise Malformed(f"`{create}` is none of {', '.join(_CREATE)}", where="harden_key_create")
+        if kind not in _TYPES:
+            raise Malformed(f"`{kind}` is none of {', '.join(_TYPES)}", where="harden_key_type")
+        size = int(args.get("size") or 0)
+        return Wanted(
+            str(args.get("key") or ""), create, kind, size, str(args.get("comment") or ""), str(args.get("passphrase") or ""))
+
+
+def key_type(wanted: str) -> str:
+    """Return the type for auto: ed25519, or ecdsa on a controller in FIPS mode, which refuses ed25519."""
+    if wanted != "auto":
+        return wanted
+    try:
+        with open("/proc/sys/crypto/fips_enabled", encoding="ascii") as file:
+            return "ecdsa" if file.read().strip() == "1" else "ed25519"
+    except OSError:
+        return "ed25519"
+
+
+def default_path(wanted: str) -> str:
+    """Return where ssh itself looks for a key of this type."""
+    return f"~/.ssh/id_{key_type(wanted)}"
+
+
+def make(wanted: Wanted, path: str) -> None:
+    """Make the pair; one with a passphrase goes into the agent at once, or is not made at all."""
+    if wanted.passphrase and not os.environ.get("SSH_AUTH_SOCK"):
+        raise Refused(
+            "a key with a passphrase needs an agent, and none runs",
+            'run `eval "$(ssh-agent)"` in the shell that starts Ansible, or leave harden_key_passphrase unset', "harden_key_passphrase")
+    keypair.ensure(_params(wanted, path))
+    if wanted.passphrase:
+        _add_to_agent(wanted, path)
+
+
+def pending(wanted: Wanted, path: str) -> Identity:
+    """Return a stand-in for the key that check mode does not make; its text will be another one."""
+    key = keys.parse_public_key(keypair.throw_away_public_key(_params(wanted, path)), path)
+    return Identity("made", path, key.text, key.fingerprint, pending=True)
+
+
+def _params(wanted: Wanted, path: str) -> dict[str, Any]:
+    return {
+        "path": path, "type": key_type(wanted.type), "size": wanted.size or None, "comment": wanted.comment or None,
+        "passphrase": wanted.passphrase or None, "regenerate": "never", "state": "present"}
+
+
+def _add_to_agent(wanted: Wanted, path: str) -> None:
+    text = keypair.decrypted(path, wanted.passphrase)
+    done = subprocess.run(["ssh-add", "-q", "-"], input=text, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise HostError(f"the agent did not take the new key: {done.stderr.decode(errors='replace').strip()}", f"run `ssh-add {path}`", path)
+
+
+__all__ = ["Wanted", "default_path", "key_type", "make", "pending"]

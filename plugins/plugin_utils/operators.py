@@ -1,0 +1,48 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators beside the one Ansible connects as: each proven by a login of its own, or only predicted."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import proofs
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
+
+
+class Proven(NamedTuple):
+    """What became of the further operators; ``predicted`` are those whose key the controller does not hold."""
+
+    proven: list[proofs.Proof]
+    failed: list[proofs.Proof]
+    predicted: list[str]
+
+
+def prove(action: Any, who: Identity, policy: HostKeyPolicy, names: Sequence[str], desired: Mapping[str, Any]) -> Proven:
+    """Log in once as every further operator whose planned keys contain the identity's."""
+    connected_as = action._connection.get_option("remote_user") or action._play_context.remote_user or ""
+    done = Proven([], [], [])
+    for name in names:
+        if name == connected_as:
+            continue
+        if not _holds_key(who, name, desired):
+            done.predicted.append(name)
+            continue
+        proof = proofs.by_command(action, who, policy, name)
+        (done.proven if proof.problem is None else done.failed).append(proof)
+    return done
+
+
+def _holds_key(who: Identity, name: str, desired: Mapping[str, Any]) -> bool:
+    wanted = " ".join(who.public_key.split()[:2])
+    accounts = (desired.get("keys") or {}).get("accounts") or []
+    return any(wanted in text for account in accounts if account["user"] == name for text in _texts(account["key"]))
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+__all__ = ["Proven", "prove"]

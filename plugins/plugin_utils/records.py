@@ -1,0 +1,112 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did to each host, as data and as lines for a person who watches two hundred of them."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import results
+
+_ORDER = ("refused", "changed", "would change", "unchanged")
+_COLORS = {"refused": "red", "changed": "yellow", "would change": "yellow", "unchanged": "green"}
+
+
+class Line(NamedTuple):
+    """One line of the summary and its colour."""
+
+    text: str
+    color: str | None = None
+
+
+def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transaction: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of one host from what the tasks of the role returned."""
+    refused = [results.sentence(one) for part in (key, plan, transaction) for one in part.get("refused") or []]
+    if not plan and not refused:
+        refused = ["the host was not looked at: an earlier task failed on it"]
+    changes = list(transaction.get("changes") or [])
+    planned = list(plan.get("changes") or [])
+    proofs = list(transaction.get("proofs") or plan.get("proofs") or [])
+    return {
+        "host": host,
+        "status": _status(refused, changes, planned, bool(transaction)),
+        "changed": changes,
+        "planned": [] if changes else planned,
+        "proven": proofs,
+        "predicted": list(transaction.get("predicted") or plan.get("predicted") or []),
+        "stranded": list(plan.get("stranded") or []),
+        "conflicts": list(transaction.get("conflicts") or plan.get("conflicts") or []),
+        "refused": refused,
+        "accepted_host_key": plan.get("accepted_host_key") or "",
+        "key_made": (key.get("identity") or {}).get("path", "") if key.get("changed") else "",
+        "inventory": list(plan.get("inventory") or []) if not refused else [],
+    }
+
+
+def _status(refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], ran: bool) -> str:
+    if refused:
+        return "refused"
+    if changes:
+        return "changed"
+    return "would change" if planned and not ran else "unchanged"
+
+
+def summary(records: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[Line]:
+    """Return the lines: counts first, then only the hosts that want a look, and the inventory lines to change."""
+    counts = {status: sum(record["status"] == status for record in records) for status in _ORDER}
+    head = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    lines = [Line(""), Line(f"latchkey: {len(records)} host{'s' if len(records) != 1 else ''}: {head}")]
+    for status in _ORDER:
+        for record in records:
+            if record["status"] == status:
+                lines += _host_lines(record)
+    lines += _inventory_lines(records)
+    if check_mode:
+        lines.append(Line("Check mode: nothing was changed, and no key was proven that is not in place yet."))
+    return [*lines, Line("")]
+
+
+def _host_lines(record: Mapping[str, Any]) -> list[Line]:
+    color = _COLORS[record["status"]]
+    lines = [Line(f"  {record['host']}: {record['status']}{_proven(record)}", color)]
+    lines += [Line(f"      refused: {reason}", color) for reason in record["refused"]]
+    lines += [Line(f"      {change['path']}: {change['what']}") for change in record["changed"] or record["planned"]]
+    if record["key_made"]:
+        lines.append(Line(f"      key made: {record['key_made']} (keep a copy: without it nobody gets in)"))
+    if record["accepted_host_key"]:
+        lines.append(Line(f"      host key accepted on first contact: {record['accepted_host_key']}"))
+    lines += [Line(f"      still open by a line of others: {conflict}", "yellow") for conflict in record["conflicts"]]
+    if record["predicted"]:
+        lines.append(Line(f"      predicted only (no key of theirs here): {', '.join(record['predicted'])}", "yellow"))
+    return lines + _stranded_lines(record["stranded"])
+
+
+def _proven(record: Mapping[str, Any]) -> str:
+    proven = [proof for proof in record["proven"] if proof.get("proven")]
+    if not proven:
+        return ""
+    names = ", ".join(proof["operator"] for proof in proven)
+    return f"; proven by a fresh key login as root: {names}; offers {', '.join(proven[0]['offered'])}"
+
+
+def _stranded_lines(stranded: Sequence[Mapping[str, Any]]) -> list[Line]:
+    real = [f"{one['account']} ({one['method']} from {one['from']}, {one['last']})" for one in stranded if one["use"] == "real"]
+    possible = [one["account"] for one in stranded if one["use"] != "real"]
+    lines = [Line(f"      stranded, logged in lately: {'; '.join(real)}", "yellow")] if real else []
+    return lines + ([Line(f"      without a key, never seen: {', '.join(possible)}")] if possible else [])
+
+
+def _inventory_lines(records: Sequence[Mapping[str, Any]]) -> list[Line]:
+    hosts: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        if record["inventory"]:
+            hosts.setdefault(tuple(record["inventory"]), []).append(record["host"])
+    lines = []
+    for wanted, names in hosts.items():
+        lines.append(Line(f"  Change in the inventory of {', '.join(names)}:"))
+        lines += [Line(f"      {text}") for text in wanted]
+    return lines
+
+
+__all__ = ["Line", "build", "summary"]

@@ -1,0 +1,107 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Arguments of the ssh client: what is put before the user's own, what is taken out of them, how jump hosts are reached."""
+from __future__ import annotations
+
+import shlex
+from typing import NamedTuple
+
+# First value wins in ssh(1), so these stand before everything the user configured.
+FRESH = (
+    "-S", "none", "-o", "ControlMaster=no", "-o", "ControlPersist=no", "-o", "BatchMode=yes",
+    "-o", "NumberOfPasswordPrompts=0", "-o", "PreferredAuthentications=publickey",
+    "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4", "-v")
+_CONTROL_OPTIONS = ("controlmaster", "controlpath", "controlpersist")
+_QUIETING_OPTIONS = ("loglevel",)
+_CHECKING_OPTIONS = ("stricthostkeychecking",)
+_JUMP_OPTIONS = ("proxyjump",)
+
+
+class Cleaned(NamedTuple):
+    """The user's own arguments without what would spoil a fresh login; ``jump`` is the ProxyJump they named."""
+
+    words: tuple[str, ...]
+    jump: str
+
+
+def clean(arguments: str) -> Cleaned:
+    """Take out of an ssh argument string: connection sharing, host key checking, quiet modes and ProxyJump.
+
+    Sharing would let a login ride an old connection (``-S path`` beats an earlier ``-S none``); checking is decided by
+    ``harden_host_key`` alone; ProxyJump comes back as a fresh ProxyCommand.
+    """
+    kept: list[str] = []
+    jump = ""
+    words = shlex.split(arguments or "")
+    while words:
+        word = words.pop(0)
+        if word in ("-M", "-q"):
+            continue
+        if word.startswith(("-S", "-O", "-J")):
+            value = word[2:] or (words.pop(0) if words else "")
+            jump = jump or (value if word.startswith("-J") else "")
+            continue
+        if word.startswith("-o"):
+            value = word[2:] or (words.pop(0) if words else "")
+            name, argument = split_option(value)
+            if name in _JUMP_OPTIONS:
+                jump = jump or argument
+            elif name not in _CONTROL_OPTIONS + _QUIETING_OPTIONS + _CHECKING_OPTIONS:
+                kept += ["-o", value]
+            continue
+        kept.append(word)
+    return Cleaned(tuple(kept), jump)
+
+
+def split_option(text: str) -> tuple[str, str]:
+    """Split the argument of ``-o`` into the lower-case keyword and its value (ssh_config(5))."""
+    stripped = text.strip()
+    for index, character in enumerate(stripped):
+        if character in "= \t":
+            return stripped[:index].lower(), stripped[index + 1:].strip(" \t=").strip('"')
+    return stripped.lower(), ""
+
+
+def join(words: tuple[str, ...] | list[str]) -> str:
+    """Write words so that Ansible's ssh plugin splits them into the same words."""
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def proxy_command(hops: list[str], config_file: str, executable: str = "ssh") -> str:
+    """Return a ProxyCommand that goes through ``hops`` by quiet clients that share no connection.
+
+    ssh's own ProxyJump starts clients that read the user's configuration and may ride a master to the jump host.
+    """
+    *before, last = hops
+    words = [executable, "-q", "-S", "none", "-o", "ControlMaster=no", "-o", "BatchMode=yes"]
+    if config_file:
+        words += ["-F", config_file]
+    if before:
+        # The outer client expands %h and %p of its own command; those of the inner one have to survive that.
+        words += ["-o", "ProxyCommand=" + proxy_command(before, config_file, executable).replace("%", "%%")]
+    return " ".join(shlex.quote(word) for word in words + hop_words(last)) + " -W '[%h]:%p'" + " " + shlex.quote(hop_name(last))
+
+
+def hop_words(hop: str) -> list[str]:
+    """Return the user and port of a ProxyJump element (``[user@]host[:port]`` or a ssh:// URI) as arguments."""
+    user, _, port = _hop_parts(hop)
+    return (["-l", user] if user else []) + (["-p", port] if port else [])
+
+
+def hop_name(hop: str) -> str:
+    """Return the host of a ProxyJump element."""
+    return _hop_parts(hop)[1]
+
+
+def _hop_parts(hop: str) -> tuple[str, str, str]:
+    bare = hop.removeprefix("ssh://").rstrip("/")
+    user, at, rest = bare.rpartition("@")
+    if rest.startswith("["):
+        host, _, port = rest[1:].partition("]")
+        return (user if at else "", host, port.lstrip(":"))
+    host, colon, port = rest.rpartition(":")
+    return (user if at else "", host if colon else rest, port if colon else "")
+
+
+__all__ = ["FRESH", "Cleaned", "clean", "hop_name", "hop_words", "join", "proxy_command", "split_option"]
