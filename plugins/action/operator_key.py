@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action operator_key: find the key pair that opens the hosts, or make it, in Ansible's own process on the controller."""
+
 from __future__ import annotations
 
 import fcntl
@@ -38,7 +39,9 @@ class ActionModule(ActionBase):
 
     def _existing(self, wanted: key_making.Wanted) -> identity.Identity | None:
         if wanted.key:
-            return identity.of_file(wanted.key, "harden_key") if os.path.exists(os.path.expanduser(wanted.key)) else None
+            return (
+                identity.of_file(wanted.key, "harden_key") if os.path.exists(os.path.expanduser(wanted.key)) else None
+            )
         text = self._option("private_key")
         if text:
             return identity.of_text(text)
@@ -63,12 +66,18 @@ class ActionModule(ActionBase):
     def _make(self, wanted: key_making.Wanted) -> identity.Identity:
         path = os.path.abspath(os.path.expanduser(wanted.key or key_making.default_path(wanted.type)))
         if wanted.create == "false":
-            raise Malformed("there is no key to log in with, and none may be made", "name one in harden_key, or harden_key_create: true", path)
+            raise Malformed(
+                "there is no key to log in with, and none may be made",
+                "name one in harden_key, or harden_key_create: true",
+                path,
+            )
         reason = ephemeral.reason(os.environ)
         if wanted.create == "auto" and reason:
             raise Refused(
                 f"no key was found, and one made here would die with this controller ({reason})",
-                "give it a key that lasts (harden_key, agent), or say harden_key_create: true", path)
+                "give it a key that lasts (harden_key, agent), or say harden_key_create: true",
+                path,
+            )
         if self._task.check_mode:
             return key_making.pending(wanted, path)
         return _made_once(wanted, path)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action plan: look at the host over a fresh key login, which is the proof where the key works already; else as configured."""
+
 from __future__ import annotations
 
 import os
@@ -12,7 +13,15 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Refused
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
-    connections, failures, host_key, identity, inventory_lines, operators, proofs, results)
+    connections,
+    failures,
+    host_key,
+    identity,
+    inventory_lines,
+    operators,
+    proofs,
+    results,
+)
 
 PLAN_ARGUMENTS = ("desired", "operators", "stranded", "stranded_ok", "stranded_days")
 
@@ -24,7 +33,9 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        result.update(changed=False, reached="", planned=False, changes=[], conflicts=[], stranded=[], proofs=[], refused=[])
+        result.update(
+            changed=False, reached="", planned=False, changes=[], conflicts=[], stranded=[], proofs=[], refused=[]
+        )
         try:
             connections.check_task(self)
             with tempfile.TemporaryDirectory(prefix="latchkey-") as scratch:
@@ -41,7 +52,9 @@ class ActionModule(ActionBase):
         shown["inventory"] = inventory_lines.lines(self, who)
         return shown
 
-    def _look(self, who: identity.Identity, policy: host_key.HostKeyPolicy, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _look(
+        self, who: identity.Identity, policy: host_key.HostKeyPolicy, task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
         arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
         if not who.pending:
             proof = proofs.by_plan(self, who, policy, task_vars, arguments)
@@ -73,7 +86,9 @@ class ActionModule(ActionBase):
         shown["predicted"] = done.predicted
         shown["refused"] += [results.describe(proof.problem) for proof in done.failed if proof.problem]
 
-    def _as_configured(self, policy: host_key.HostKeyPolicy, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _as_configured(
+        self, policy: host_key.HostKeyPolicy, arguments: dict[str, Any], task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
         connection = connections.configured(self, policy)
         result, reached = proofs.run_module(self, connection, "plan", arguments, task_vars)
         user = connection.get_option("remote_user") or ""

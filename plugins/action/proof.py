@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action proof: one brand-new key login that becomes root, for plays that make their own changes."""
+
 from __future__ import annotations
 
 import os
@@ -11,7 +12,14 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, host_key, identity, proofs, results
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
+    connections,
+    failures,
+    host_key,
+    identity,
+    proofs,
+    results,
+)
 
 
 class ActionModule(ActionBase):
@@ -42,7 +50,9 @@ class ActionModule(ActionBase):
             raise proof.problem
         wanted = set(args.get("methods") or ())
         if wanted and set(proof.offered) != wanted:
-            raise HostError(f"the host offers {', '.join(proof.offered)}, not {', '.join(sorted(wanted))}", "", "methods")
+            raise HostError(
+                f"the host offers {', '.join(proof.offered)}, not {', '.join(sorted(wanted))}", "", "methods"
+            )
         return proof
 
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action summary: the record of each host, and one summary for people, also when every host was refused."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -5,6 +5,7 @@
 
 Steps: what widens, a proof where it was needed, what narrows, a proof that carries the plan once more.
 """
+
 from __future__ import annotations
 
 import os
@@ -14,7 +15,15 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, host_key, identity, operators, proofs, results
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
+    connections,
+    failures,
+    host_key,
+    identity,
+    operators,
+    proofs,
+    results,
+)
 
 FACET_MODULES = (("keys", "authorized_keys"), ("server", "sshd_config"))
 
@@ -86,13 +95,19 @@ class _Run:
             raise problem
         if done.get("failed"):
             error = done.get("error") or {}
-            raise HostError(str(error.get("reason") or done.get("msg")), str(error.get("remedy") or ""), str(error.get("where") or ""))
+            raise HostError(
+                str(error.get("reason") or done.get("msg")),
+                str(error.get("remedy") or ""),
+                str(error.get("where") or ""),
+            )
         self._result["changed"] = self._result["changed"] or bool(done.get("changed"))
         self._result["changes"] += done.get("changes", [])
         self._result["conflicts"] = done.get("conflicts", [])
 
     def _prove_by_plan(self) -> proofs.Proof:
-        proof = proofs.by_plan(self._action, self._who, self._policy, self._vars, {"desired": self._desired, "stranded": "report"})
+        proof = proofs.by_plan(
+            self._action, self._who, self._policy, self._vars, {"desired": self._desired, "stranded": "report"}
+        )
         if not proof.reached.transcript.authenticated:
             error = failures.of_login(proof.reached, proof.operator)
             raise Refused(f"the key was not taken, so nothing was taken away: {error.reason}", error.remedy, "proof")
@@ -107,7 +122,9 @@ class _Run:
         self._result["predicted"] = done.predicted
         for proof in done.failed:
             problem = proof.problem or HostError("the login failed")
-            raise Refused(f"the operator {proof.operator} could not be proven: {problem.reason}", problem.remedy, "proof")
+            raise Refused(
+                f"the operator {proof.operator} could not be proven: {problem.reason}", problem.remedy, "proof"
+            )
 
     def _prove_effective(self, proof: proofs.Proof) -> None:
         left = [change["what"] for change in proof.result.get("changes", [])]
@@ -117,7 +134,9 @@ class _Run:
         if self._methods and set(proof.offered) != self._methods and not self._result["conflicts"]:
             raise HostError(
                 f"the host offers {', '.join(proof.offered)}, but {', '.join(sorted(self._methods))} was asked for",
-                "look for a listener that did not read its configuration", "proof")
+                "look for a listener that did not read its configuration",
+                "proof",
+            )
 
 
 __all__ = ["ActionModule"]

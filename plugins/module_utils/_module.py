@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The boundary to Ansible: argument specs, engine errors to fail_json, results, check mode. PRIVATE to the collection."""
+
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -37,10 +38,14 @@ SSHD_CONFIG_SPEC: Dict[str, Any] = dict(
     foreign=dict(type="str", choices=["refuse", "report"], default="refuse"),
 )
 PLAN_SPEC: Dict[str, Any] = dict(
-    desired=dict(type="dict", required=True, options=dict(
-        keys=dict(type="dict", options=AUTHORIZED_KEYS_SPEC, no_log=False),
-        server=dict(type="dict", options=SSHD_CONFIG_SPEC),
-    )),
+    desired=dict(
+        type="dict",
+        required=True,
+        options=dict(
+            keys=dict(type="dict", options=AUTHORIZED_KEYS_SPEC, no_log=False),
+            server=dict(type="dict", options=SSHD_CONFIG_SPEC),
+        ),
+    ),
     operators=dict(type="list", elements="str", default=[]),
     stranded=dict(type="str", choices=["refuse", "report"], default="refuse"),
     stranded_ok=dict(type="list", elements="str", default=[]),
@@ -86,8 +91,12 @@ def _facet_result(module: AnsibleModule, facet: Any) -> Dict[str, Any]:
 
 def _result(planned: Sequence[Change], conflicts: Sequence[str]) -> Dict[str, Any]:
     return dict(
-        changed=bool(planned), changes=[changes.report(change) for change in planned], diff=changes.diffs(list(planned)),
-        conflicts=list(conflicts), warnings=[f"a line of others wins: {conflict}" for conflict in conflicts])
+        changed=bool(planned),
+        changes=[changes.report(change) for change in planned],
+        diff=changes.diffs(list(planned)),
+        conflicts=list(conflicts),
+        warnings=[f"a line of others wins: {conflict}" for conflict in conflicts],
+    )
 
 
 def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
@@ -97,15 +106,33 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
     with Host() as host:
         found = together.plan(desired, policy, host)
         refused: List[LatchkeyError] = list(found.refused)
-        refused += [problem for problem in (together.operator_problem(name, host) for name in params["operators"]) if problem]
+        refused += [
+            problem for problem in (together.operator_problem(name, host) for name in params["operators"]) if problem
+        ]
         if together.effective_user() != 0:
-            refused.append(Refused("this login did not become root", "set ansible_become: true and allow sudo", "become"))
+            refused.append(
+                Refused("this login did not become root", "set ansible_become: true and allow sudo", "become")
+            )
         version = ".".join(str(part) for part in host.sshd.version[:3]) if not refused else ""
     result = _result(found.changes, found.conflicts)
     result.update(
-        changed=False, planned=bool(found.changes), refused=[describe(error) for error in refused], stranded=found.stranded,
-        login=dict(nonce=params["nonce"], euid=together.effective_user()), sshd_version=version)
+        changed=False,
+        planned=bool(found.changes),
+        refused=[describe(error) for error in refused],
+        stranded=found.stranded,
+        login=dict(nonce=params["nonce"], euid=together.effective_user()),
+        sshd_version=version,
+    )
     return result
 
 
-__all__ = ["ACCOUNT_SPEC", "AUTHORIZED_KEYS_SPEC", "PLAN_SPEC", "SSHD_CONFIG_SPEC", "describe", "run", "run_facet", "run_plan"]
+__all__ = [
+    "ACCOUNT_SPEC",
+    "AUTHORIZED_KEYS_SPEC",
+    "PLAN_SPEC",
+    "SSHD_CONFIG_SPEC",
+    "describe",
+    "run",
+    "run_facet",
+    "run_plan",
+]

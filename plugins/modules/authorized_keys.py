@@ -109,7 +109,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils import _module
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keys
 
 
-def main():
+def main() -> None:
     """Run the facet keys."""
     _module.run_facet(_module.AUTHORIZED_KEYS_SPEC, keys)
 

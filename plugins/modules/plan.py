@@ -191,7 +191,7 @@ sshd_version:
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module
 
 
-def main():
+def main() -> None:
     """Run the plans of all facets."""
     _module.run_plan()
 

@@ -55,7 +55,7 @@ proof:
 from ansible.module_utils.basic import AnsibleModule
 
 
-def main():
+def main() -> None:
     """Say that this is an action: it runs on the controller."""
     AnsibleModule(argument_spec={}).fail_json(msg="latchkey.ssh.proof is an action and runs on the controller only")
 

@@ -93,7 +93,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils import _module
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets import server
 
 
-def main():
+def main() -> None:
     """Run the facet server."""
     _module.run_facet(_module.SSHD_CONFIG_SPEC, server)
 

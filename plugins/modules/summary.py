@@ -43,7 +43,7 @@ record:
 from ansible.module_utils.basic import AnsibleModule
 
 
-def main():
+def main() -> None:
     """Say that this is an action: it runs on the controller."""
     AnsibleModule(argument_spec={}).fail_json(msg="latchkey.ssh.summary is an action and runs on the controller only")
 

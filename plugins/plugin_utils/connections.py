@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Connections of our own beside the one Ansible made for a task: a fresh key login, and the configured way with checked host keys."""
+
 from __future__ import annotations
 
 import copy
@@ -35,7 +36,9 @@ def check_task(action: Any) -> None:
     connection, task = action._connection, action._task
     if not isinstance(connection, core_ssh.Connection):
         name = getattr(connection, "_load_name", None) or connection.transport
-        raise Refused(f"a login cannot be proven through the connection plugin `{name}`", "use `ansible_connection: ssh`")
+        raise Refused(
+            f"a login cannot be proven through the connection plugin `{name}`", "use `ansible_connection: ssh`"
+        )
     if type(connection).__module__ != core_ssh.Connection.__module__ and "mitogen" in type(connection).__module__:
         raise Refused("a login cannot be proven through mitogen", "run this play with `strategy: linear`")
     if task.delegate_to:
@@ -114,7 +117,9 @@ def _clone(action: Any) -> Any:
     original = action._connection
     context = copy.copy(action._play_context)
     # The path of the plugin's stdin argument differs between cores; nothing of ours reads it.
-    connection = connection_loader.get("ssh", context, None, task_uuid=action._task._uuid, ansible_playbook_pid=str(os.getppid()))
+    connection = connection_loader.get(
+        "ssh", context, None, task_uuid=action._task._uuid, ansible_playbook_pid=str(os.getppid())
+    )
     connection._options = copy.copy(original._options)
     connection._play_context = context
     connection.become = original.become
@@ -161,7 +166,9 @@ def client_view(connection: Any, words: list[str]) -> dict[str, str]:
     executable = connection.get_option("ssh_executable")
     host = connection.get_option("host") or connection._play_context.remote_addr
     options = [word for word in words if word != "-v"]
-    done = subprocess.run([executable, "-G", *options, host], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [executable, "-G", *options, host], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     return {key.lower(): value for key, _, value in (line.partition(" ") for line in done.stdout.splitlines())}
 
 
@@ -178,7 +185,9 @@ def _listen(connection: Any, said: list[str]) -> None:
     connection.exec_command = exec_command
 
 
-_PREFIX = re.compile(r"^.*?(?:Failed to connect to the host via ssh|Invalid/incorrect (?:username/)?password[^:]*): ?", re.S)
+_PREFIX = re.compile(
+    r"^.*?(?:Failed to connect to the host via ssh|Invalid/incorrect (?:username/)?password[^:]*): ?", re.S
+)
 
 
 def _without_prefix(text: str) -> str:

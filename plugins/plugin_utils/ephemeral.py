@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does the home of this controller outlive the job? A key that is lost after a green run is a lock-out."""
+
 from __future__ import annotations
 
 import os

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What went wrong between the controller and root on the host, in one line with a remedy."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,14 +14,31 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils.connections import Re
 
 # What sudo says (sudo(8)), and what Ansible's ssh plugin makes of it.
 _SUDO = (
-    (("Incorrect sudo password", "Sorry, try again", "incorrect password attempt"), "the sudo password is wrong",
-     "correct ansible_become_password (or -K)"),
-    (("Missing sudo password", "a password is required", "a terminal is required"), "sudo wants a password and none is set",
-     "set ansible_become_password (or give -K)"),
-    (("is not in the sudoers file", "not allowed to execute", "may not run sudo"), "this account may not use sudo",
-     "give it a rule in /etc/sudoers.d, or connect as another account"),
-    (("you must have a tty",), "sudo wants a terminal (requiretty)", "put `Defaults:NAME !requiretty` into /etc/sudoers.d"),
-    (("sudo: not found", "sudo: command not found", "sudo: No such file"), "sudo is not installed", "run `dnf install sudo` as root"),
+    (
+        ("Incorrect sudo password", "Sorry, try again", "incorrect password attempt"),
+        "the sudo password is wrong",
+        "correct ansible_become_password (or -K)",
+    ),
+    (
+        ("Missing sudo password", "a password is required", "a terminal is required"),
+        "sudo wants a password and none is set",
+        "set ansible_become_password (or give -K)",
+    ),
+    (
+        ("is not in the sudoers file", "not allowed to execute", "may not run sudo"),
+        "this account may not use sudo",
+        "give it a rule in /etc/sudoers.d, or connect as another account",
+    ),
+    (
+        ("you must have a tty",),
+        "sudo wants a terminal (requiretty)",
+        "put `Defaults:NAME !requiretty` into /etc/sudoers.d",
+    ),
+    (
+        ("sudo: not found", "sudo: command not found", "sudo: No such file"),
+        "sudo is not installed",
+        "run `dnf install sudo` as root",
+    ),
 )
 _OLD_PYTHON = ("Ansible requires Python", "future feature annotations", "SyntaxError")
 _NO_PYTHON = ("No such file or directory", "not found")
@@ -32,17 +50,33 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
     if transcript.host_key_failed(said):
         return Refused(
             f"the host's key is not the one that is known: no password was sent. ssh says: {said.words}",
-            "compare it on the host's console; then `ssh-keygen -R HOST` and harden_host_key, or known_hosts", "host key")
+            "compare it on the host's console; then `ssh-keygen -R HOST` and harden_host_key, or known_hosts",
+            "host key",
+        )
     if "sshpass" in reached.error and "install" in reached.error:
-        return HostError("logging in by password needs sshpass with this ansible-core", "install the package sshpass", "controller")
+        return HostError(
+            "logging in by password needs sshpass with this ansible-core", "install the package sshpass", "controller"
+        )
     if "Too many authentication failures" in said.words:
         return Refused(
-            "the agent offered too many keys before the right one", "name the key: harden_key (or ansible_ssh_private_key_file)", user)
+            "the agent offered too many keys before the right one",
+            "name the key: harden_key (or ansible_ssh_private_key_file)",
+            user,
+        )
     if "Not allowed at this time" in said.words:
-        return Refused("the host does not talk to this address for now (PerSourcePenalties)", "wait a minute; look for failing logins from here")
+        return Refused(
+            "the host does not talk to this address for now (PerSourcePenalties)",
+            "wait a minute; look for failing logins from here",
+        )
     if said.refused is not None:
-        return Refused(f"the host let {user} in neither by key nor by password (it offers {', '.join(said.refused)})", _WRONG_PASSWORD, user)
-    return HostError(f"the host cannot be reached: {said.words or reached.error}", "check its address, network and sshd")
+        return Refused(
+            f"the host let {user} in neither by key nor by password (it offers {', '.join(said.refused)})",
+            _WRONG_PASSWORD,
+            user,
+        )
+    return HostError(
+        f"the host cannot be reached: {said.words or reached.error}", "check its address, network and sshd"
+    )
 
 
 _WRONG_PASSWORD = "check ansible_user and ansible_password (or -k)"
@@ -63,7 +97,11 @@ def of_module(result: dict[str, Any], reached: Reached) -> LatchkeyError | None:
     if any(words in said for words in _OLD_PYTHON):
         return _mismatch(said)
     if result.get("rc") == 127 or any(words in said for words in _NO_PYTHON):
-        return HostError("the host has no Python at the path that is set", "correct ansible_python_interpreter, or leave it unset", "python")
+        return HostError(
+            "the host has no Python at the path that is set",
+            "correct ansible_python_interpreter, or leave it unset",
+            "python",
+        )
     return HostError(f"the module did not run: {_short(said)}", "run again with -vvv")
 
 
@@ -86,7 +124,9 @@ def _mismatch(said: str) -> LatchkeyError:
     needs = interpreter.minimum()
     return HostError(
         f"ansible-core {core_version} needs Python 3.{needs} on the host ({_short(said)})",
-        "run with ansible-core 2.16 (`make harden CORE=2.16`), or install a newer Python on the host (`dnf install python3.12`)", "python")
+        "run with ansible-core 2.16 (`make harden CORE=2.16`), or install a newer Python on the host (`dnf install python3.12`)",
+        "python",
+    )
 
 
 def _short(text: str) -> str:

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the host's own key is known before anything secret is sent to it."""
+
 from __future__ import annotations
 
 import re
@@ -29,8 +30,16 @@ class HostKeyPolicy(NamedTuple):
             extra = ["-o", f"UserKnownHostsFile={self.scratch}"] if self.scratch else []
             return ["-o", "StrictHostKeyChecking=accept-new", *extra]
         if self.mode == "pinned":
-            return ["-o", "StrictHostKeyChecking=yes", "-o", f"KnownHostsCommand={self._command()}",
-                    "-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null"]
+            return [
+                "-o",
+                "StrictHostKeyChecking=yes",
+                "-o",
+                f"KnownHostsCommand={self._command()}",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "GlobalKnownHostsFile=/dev/null",
+            ]
         return ["-o", "StrictHostKeyChecking=yes"]
 
     def _command(self) -> str:
@@ -53,13 +62,17 @@ def policy(wanted: Any, scratch: str = "") -> HostKeyPolicy:
         if not _FINGERPRINT.fullmatch(str(fingerprint)):
             raise Malformed(
                 f"`{fingerprint}` is neither strict, accept_new nor a fingerprint",
-                "give it as `ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub` prints it on the host: SHA256:…", "harden_host_key")
+                "give it as `ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub` prints it on the host: SHA256:…",
+                "harden_host_key",
+            )
     if not listed:
         raise Malformed("it is empty", "give strict, accept_new, or the host's fingerprints", "harden_host_key")
     if client_version() < _PINNING_SINCE:
         raise Unsupported(
             "the controller's ssh is older than 8.5 and cannot hold a host to a fingerprint",
-            "put the host's key into known_hosts and use harden_host_key: strict", "harden_host_key")
+            "put the host's key into known_hosts and use harden_host_key: strict",
+            "harden_host_key",
+        )
     return HostKeyPolicy("pinned", tuple(listed))
 
 

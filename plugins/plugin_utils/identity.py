@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The operator's identity: which key pair of the controller opens the hosts, and how ssh is told to use it."""
+
 from __future__ import annotations
 
 import os
@@ -47,8 +48,13 @@ class Identity(NamedTuple):
 def from_data(data: dict[str, Any]) -> Identity:
     """Read what ``data`` returned."""
     return Identity(
-        str(data["source"]), str(data["path"]), str(data["public_key"]), str(data["fingerprint"]), bool(data["pending"]),
-        tuple(str(one) for one in data["also"]))
+        str(data["source"]),
+        str(data["path"]),
+        str(data["public_key"]),
+        str(data["fingerprint"]),
+        bool(data["pending"]),
+        tuple(str(one) for one in data["also"]),
+    )
 
 
 def agent_keys() -> list[keys.PublicKey]:
@@ -83,7 +89,9 @@ def of_file(path: str, source: str) -> Identity:
     """
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(path):
-        raise Malformed("there is no such key file", "correct the path, or let it be made: harden_key_create: true", path)
+        raise Malformed(
+            "there is no such key file", "correct the path, or let it be made: harden_key_create: true", path
+        )
     if path.endswith(".pub"):
         return _of_public_file(path, source)
     if os.stat(path).st_mode & 0o077:
@@ -93,7 +101,9 @@ def of_file(path: str, source: str) -> Identity:
     if encrypted and key.fingerprint not in held:
         raise Refused(
             "this key has a passphrase and is not in the agent; a run cannot ask for it",
-            f'run `eval "$(ssh-agent)"; ssh-add {path}` in the shell that starts Ansible', path)
+            f'run `eval "$(ssh-agent)"; ssh-add {path}` in the shell that starts Ansible',
+            path,
+        )
     return _checked(key, Identity(source, path, key.text, key.fingerprint))
 
 
@@ -112,16 +122,27 @@ def of_text(private_key: str) -> Identity:
     finally:
         os.unlink(path)
     if encrypted:
-        raise Refused("ansible_ssh_private_key has a passphrase", "store it without one in the vault, or use the agent", "ansible_ssh_private_key")
+        raise Refused(
+            "ansible_ssh_private_key has a passphrase",
+            "store it without one in the vault, or use the agent",
+            "ansible_ssh_private_key",
+        )
     return _checked(key, Identity("private_key", "", key.text, key.fingerprint))
 
 
 def _checked(key: keys.PublicKey, identity: Identity) -> Identity:
     if key.is_security_key:
-        raise Refused("this key wants a touch at every login", "use another key for runs without a person: harden_key", identity.path)
+        raise Refused(
+            "this key wants a touch at every login",
+            "use another key for runs without a person: harden_key",
+            identity.path,
+        )
     if not strong_enough(key):
         raise Refused(
-            f"AlmaLinux does not take {key.type} keys of {key.bits} bits", "use another one, or let one be made: harden_key", identity.path)
+            f"AlmaLinux does not take {key.type} keys of {key.bits} bits",
+            "use another one, or let one be made: harden_key",
+            identity.path,
+        )
     return identity
 
 
@@ -129,29 +150,51 @@ def _of_public_file(path: str, source: str) -> Identity:
     with open(path, encoding="utf-8") as file:
         key = keys.parse_public_key(file.read().strip(), path)
     if key.fingerprint not in [one.fingerprint for one in agent_keys()]:
-        raise Refused("the agent does not hold the private half of this key", "run `ssh-add` with its private file", path)
+        raise Refused(
+            "the agent does not hold the private half of this key", "run `ssh-add` with its private file", path
+        )
     return _checked(key, Identity(source, path, key.text, key.fingerprint))
 
 
 def _public_half(path: str) -> tuple[keys.PublicKey, bool]:
     """Return the public half of a private key file and whether it is encrypted; never what a stale .pub says."""
     plain = subprocess.run(
-        ["ssh-keygen", "-y", "-P", "", "-f", path], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        ["ssh-keygen", "-y", "-P", "", "-f", path],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     if plain.returncode == 0:
         return keys.parse_public_key(plain.stdout.strip(), path), False
     if "passphrase" not in plain.stderr:
-        raise Malformed(f"this is no private key that ssh can read: {' '.join(plain.stderr.split())}", "name another file in harden_key", path)
+        raise Malformed(
+            f"this is no private key that ssh can read: {' '.join(plain.stderr.split())}",
+            "name another file in harden_key",
+            path,
+        )
     return _encrypted_public_half(path), True
 
 
 def _encrypted_public_half(path: str) -> keys.PublicKey:
     public = path + ".pub"
     if not os.path.exists(public):
-        raise HostError("this key has a passphrase and no .pub file beside it", f"run `ssh-keygen -y -f {path} > {public}`", path)
+        raise HostError(
+            "this key has a passphrase and no .pub file beside it", f"run `ssh-keygen -y -f {path} > {public}`", path
+        )
     with open(public, encoding="utf-8") as file:
         return keys.parse_public_key(file.read().strip(), public)
 
 
 __all__ = [
-    "DEFAULT_FILES", "Identity", "MINIMUM_RSA_BITS", "agent_keys", "from_data", "of_agent", "of_file", "of_text", "strong_enough",
-    "usable_agent_keys"]
+    "DEFAULT_FILES",
+    "Identity",
+    "MINIMUM_RSA_BITS",
+    "agent_keys",
+    "from_data",
+    "of_agent",
+    "of_file",
+    "of_text",
+    "strong_enough",
+    "usable_agent_keys",
+]

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The host's Python, chosen inside the very command that uses it: asking beforehand would be one login more."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -35,9 +36,10 @@ def choose(task_vars: dict[str, Any]) -> str:
 def _finder(minor: int) -> str:
     # The minor version is read off the name behind the link; only a name without one is asked, which takes a start.
     script = (
-        f"for p in {_CANDIDATES}; do [ -x \"$p\" ] || continue; r=$(readlink -f \"$p\"); v=${{r##*python3.}}; "
-        "case \"$v\" in *[!0-9]*) v=$(\"$p\" -c \"import sys; print(sys.version_info[1])\");; esac; "
-        f"[ \"$v\" -ge {minor} ] && exec \"$p\"; s=\"$s $p=3.$v\"; done; echo \"{NONE_FITS}$s\" >&2; exit 127")
+        f'for p in {_CANDIDATES}; do [ -x "$p" ] || continue; r=$(readlink -f "$p"); v=${{r##*python3.}}; '
+        'case "$v" in *[!0-9]*) v=$("$p" -c "import sys; print(sys.version_info[1])");; esac; '
+        f'[ "$v" -ge {minor} ] && exec "$p"; s="$s $p=3.$v"; done; echo "{NONE_FITS}$s" >&2; exit 127'
+    )
     return f"/bin/sh -c '{script}'"
 
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which lines of the inventory to change once the key is proven, so that the password can be deleted."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,7 +21,9 @@ def lines(action: Any, who: Identity) -> list[str]:
     if who.path and who.source not in _FOUND_BY_ITSELF and not _is_default(who.path):
         wanted.append(f"set     ansible_ssh_private_key_file: {who.path}")
     if password and become_password == password:
-        wanted.append("set     ansible_become_password: the sudo password by itself, not by way of ansible_password (sudo still wants it)")
+        wanted.append(
+            "set     ansible_become_password: the sudo password by itself, not by way of ansible_password (sudo still wants it)"
+        )
     if password:
         wanted.append("delete  ansible_password (also as ansible_ssh_pass or -k): it no longer opens the host")
     return wanted

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make the operator's key pair where none exists."""
+
 from __future__ import annotations
 
 import os
@@ -39,7 +40,13 @@ class Wanted(NamedTuple):
             raise Malformed(f"`{kind}` is none of {', '.join(_TYPES)}", where="harden_key_type")
         size = int(args.get("size") or 0)
         return Wanted(
-            str(args.get("key") or ""), create, kind, size, str(args.get("comment") or ""), str(args.get("passphrase") or ""))
+            str(args.get("key") or ""),
+            create,
+            kind,
+            size,
+            str(args.get("comment") or ""),
+            str(args.get("passphrase") or ""),
+        )
 
 
 def key_type(wanted: str) -> str:
@@ -63,7 +70,9 @@ def make(wanted: Wanted, path: str) -> None:
     if wanted.passphrase and not os.environ.get("SSH_AUTH_SOCK"):
         raise Refused(
             "a key with a passphrase needs an agent, and none runs",
-            'run `eval "$(ssh-agent)"` in the shell that starts Ansible, or leave harden_key_passphrase unset', "harden_key_passphrase")
+            'run `eval "$(ssh-agent)"` in the shell that starts Ansible, or leave harden_key_passphrase unset',
+            "harden_key_passphrase",
+        )
     keypair.ensure(_params(wanted, path))
     if wanted.passphrase:
         _add_to_agent(wanted, path)
@@ -77,15 +86,25 @@ def pending(wanted: Wanted, path: str) -> Identity:
 
 def _params(wanted: Wanted, path: str) -> dict[str, Any]:
     return {
-        "path": path, "type": key_type(wanted.type), "size": wanted.size or None, "comment": wanted.comment or None,
-        "passphrase": wanted.passphrase or None, "regenerate": "never", "state": "present"}
+        "path": path,
+        "type": key_type(wanted.type),
+        "size": wanted.size or None,
+        "comment": wanted.comment or None,
+        "passphrase": wanted.passphrase or None,
+        "regenerate": "never",
+        "state": "present",
+    }
 
 
 def _add_to_agent(wanted: Wanted, path: str) -> None:
     text = keypair.decrypted(path, wanted.passphrase)
     done = subprocess.run(["ssh-add", "-q", "-"], input=text, capture_output=True, check=False)
     if done.returncode != 0:
-        raise HostError(f"the agent did not take the new key: {done.stderr.decode(errors='replace').strip()}", f"run `ssh-add {path}`", path)
+        raise HostError(
+            f"the agent did not take the new key: {done.stderr.decode(errors='replace').strip()}",
+            f"run `ssh-add {path}`",
+            path,
+        )
 
 
 __all__ = ["Wanted", "default_path", "key_type", "make", "pending"]

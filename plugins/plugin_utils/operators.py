@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators beside the one Ansible connects as: each proven by a login of its own, or only predicted."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,9 @@ class Proven(NamedTuple):
     predicted: list[str]
 
 
-def prove(action: Any, who: Identity, policy: HostKeyPolicy, names: Sequence[str], desired: Mapping[str, Any]) -> Proven:
+def prove(
+    action: Any, who: Identity, policy: HostKeyPolicy, names: Sequence[str], desired: Mapping[str, Any]
+) -> Proven:
     """Log in once as every further operator whose planned keys contain the identity's."""
     connected_as = action._connection.get_option("remote_user") or action._play_context.remote_user or ""
     done = Proven([], [], [])

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a run did to each host, as data and as lines for a person who watches two hundred of them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -91,7 +92,11 @@ def _proven(record: Mapping[str, Any]) -> str:
 
 
 def _stranded_lines(stranded: Sequence[Mapping[str, Any]]) -> list[Line]:
-    real = [f"{one['account']} ({one['method']} from {one['from']}, {one['last']})" for one in stranded if one["use"] == "real"]
+    real = [
+        f"{one['account']} ({one['method']} from {one['from']}, {one['last']})"
+        for one in stranded
+        if one["use"] == "real"
+    ]
     possible = [one["account"] for one in stranded if one["use"] != "real"]
     lines = [Line(f"      stranded, logged in lately: {'; '.join(real)}", "yellow")] if real else []
     return lines + ([Line(f"      without a key, never seen: {', '.join(possible)}")] if possible else [])

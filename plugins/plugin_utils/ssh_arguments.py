@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arguments of the ssh client: what is put before the user's own, what is taken out of them, how jump hosts are reached."""
+
 from __future__ import annotations
 
 import shlex
@@ -9,9 +10,24 @@ from typing import NamedTuple
 
 # First value wins in ssh(1), so these stand before everything the user configured.
 FRESH = (
-    "-S", "none", "-o", "ControlMaster=no", "-o", "ControlPersist=no", "-o", "BatchMode=yes",
-    "-o", "NumberOfPasswordPrompts=0", "-o", "PreferredAuthentications=publickey",
-    "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4", "-v")
+    "-S",
+    "none",
+    "-o",
+    "ControlMaster=no",
+    "-o",
+    "ControlPersist=no",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "NumberOfPasswordPrompts=0",
+    "-o",
+    "PreferredAuthentications=publickey",
+    "-o",
+    "ServerAliveInterval=5",
+    "-o",
+    "ServerAliveCountMax=4",
+    "-v",
+)
 _CONTROL_OPTIONS = ("controlmaster", "controlpath", "controlpersist")
 _QUIETING_OPTIONS = ("loglevel",)
 _CHECKING_OPTIONS = ("stricthostkeychecking",)
@@ -59,7 +75,7 @@ def split_option(text: str) -> tuple[str, str]:
     stripped = text.strip()
     for index, character in enumerate(stripped):
         if character in "= \t":
-            return stripped[:index].lower(), stripped[index + 1:].strip(" \t=").strip('"')
+            return stripped[:index].lower(), stripped[index + 1 :].strip(" \t=").strip('"')
     return stripped.lower(), ""
 
 
@@ -80,7 +96,12 @@ def proxy_command(hops: list[str], config_file: str, executable: str = "ssh") ->
     if before:
         # The outer client expands %h and %p of its own command; those of the inner one have to survive that.
         words += ["-o", "ProxyCommand=" + proxy_command(before, config_file, executable).replace("%", "%%")]
-    return " ".join(shlex.quote(word) for word in words + hop_words(last)) + " -W '[%h]:%p'" + " " + shlex.quote(hop_name(last))
+    return (
+        " ".join(shlex.quote(word) for word in words + hop_words(last))
+        + " -W '[%h]:%p'"
+        + " "
+        + shlex.quote(hop_name(last))
+    )
 
 
 def hop_words(hop: str) -> list[str]:

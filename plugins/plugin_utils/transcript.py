@@ -5,13 +5,16 @@
 
 Only lines about the target count: jump hosts are reached by quiet clients of their own (see ``jump.py``).
 """
+
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
 # "Authenticated to host ([addr]:port) using "publickey"." since 5.4; before 8.5 the debug line below is all -v gives.
-_AUTHENTICATED = re.compile(r'^(?:debug1: )?Authenticat(?:ed to .* using "([\w@.-]+)"|ion succeeded \(([\w@.-]+)\))', re.M)
+_AUTHENTICATED = re.compile(
+    r'^(?:debug1: )?Authenticat(?:ed to .* using "([\w@.-]+)"|ion succeeded \(([\w@.-]+)\))', re.M
+)
 _OFFERED = re.compile(r"^debug1: Authentications that can continue: (\S+)", re.M)
 _ACCEPTED = re.compile(r"^debug1: Server accepts key: (?P<name>.*?) (?P<type>\S+) (?P<fingerprint>SHA256:\S+)", re.M)
 _ACCEPTED_OLD = re.compile(r"^debug1: Server accepts key: .*?(SHA256:\S+)", re.M)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who logs in today by a method that the plan takes away, and would have no key. Pure. PRIVATE to the collection."""
+
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A change: the one value that plan returns, apply takes and reports print. PRIVATE to the collection."""
+
 import difflib
 import hashlib
 from typing import Any, Dict, List, NamedTuple, Tuple
@@ -40,8 +41,13 @@ class Outcome(NamedTuple):
 def report(change: Change) -> Dict[str, Any]:
     """Return a change as results show it; contents only as their SHA256, so nothing secret can be in it."""
     shown: Dict[str, Any] = {
-        "facet": change.facet, "phase": change.phase, "kind": change.kind, "path": change.path, "what": change.what,
-        "touches": list(touches(change))}
+        "facet": change.facet,
+        "phase": change.phase,
+        "kind": change.kind,
+        "path": change.path,
+        "what": change.what,
+        "touches": list(touches(change)),
+    }
     if change.kind in ("file", "directory", "mode"):
         shown.update(mode=f"{change.mode:04o}", owner=change.owner)
     if change.kind == "file":
@@ -75,8 +81,11 @@ def _diff(change: Change) -> Dict[str, str]:
 def unified(change: Change) -> str:
     """Return the diff of a file change as text."""
     shown = _diff(change)
-    return "".join(difflib.unified_diff(
-        shown.get("before", "").splitlines(True), shown.get("after", "").splitlines(True), change.path, change.path))
+    return "".join(
+        difflib.unified_diff(
+            shown.get("before", "").splitlines(True), shown.get("after", "").splitlines(True), change.path, change.path
+        )
+    )
 
 
 __all__ = ["Change", "NARROW", "Outcome", "WIDEN", "diffs", "digest", "report", "touches", "unified"]

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facet keys: which public keys open which accounts. PRIVATE to the collection."""
+
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import Malformed, Refused
@@ -130,7 +131,9 @@ def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:
 def _wish(item: Mapping[str, Any], where: str) -> Wish:
     prefix = f"{where}." if where else ""
     given = item.get("key") or []
-    texts = [line for text in ([given] if isinstance(given, str) else given) for line in text.splitlines() if line.strip()]
+    texts = [
+        line for text in ([given] if isinstance(given, str) else given) for line in text.splitlines() if line.strip()
+    ]
     if not texts:
         raise Malformed(f"no key is given for {item['user']}", "give the text of the .pub file", f"{prefix}key")
     parsed = tuple(keys.parse_public_key(text, f"{prefix}key[{index}]") for index, text in enumerate(texts))
@@ -147,7 +150,9 @@ def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -
     if not ring.files:
         raise Refused(
             f"sshd reads no key file for {ring.account.name} (AuthorizedKeysFile none)",
-            "set AuthorizedKeysFile for this account", ring.account.name)
+            "set AuthorizedKeysFile for this account",
+            ring.account.name,
+        )
     target = ring.files[0]
     document = _documents(ring, version)[0]
     wanted = document
@@ -163,7 +168,9 @@ def _documents(ring: Keyring, version: SshdVersion) -> List[authorized_keys.Auth
     return [authorized_keys.AuthorizedKeys.parse(entry.state.data, version) for entry in ring.files]
 
 
-def _with_wish(document: authorized_keys.AuthorizedKeys, wish: Wish, ring: Keyring, version: SshdVersion) -> authorized_keys.AuthorizedKeys:
+def _with_wish(
+    document: authorized_keys.AuthorizedKeys, wish: Wish, ring: Keyring, version: SshdVersion
+) -> authorized_keys.AuthorizedKeys:
     options = key_options.parse_options(wish.options, version, "key_options") if wish.options else None
     for key in wish.keys:
         if not wish.present:
@@ -195,10 +202,33 @@ def _file_changes(ring: Keyring, target: home_files.HomeFile, after: bytes, narr
     if not outside:
         parent = state.path.rpartition("/")[0]
         if parent not in [directory.path for directory in target.directories]:
-            changes.append(Change("keys", WIDEN, "directory", parent, f"create {parent}", mode=0o700, owner=owner, account=account.name))
-    changes.append(Change(
-        "keys", NARROW if narrows else WIDEN, "file", state.path, f"keys of {account.name}", state.data, state.kind == "file", after,
-        mode, owner, "" if outside else account.name))
+            changes.append(
+                Change(
+                    "keys",
+                    WIDEN,
+                    "directory",
+                    parent,
+                    f"create {parent}",
+                    mode=0o700,
+                    owner=owner,
+                    account=account.name,
+                )
+            )
+    changes.append(
+        Change(
+            "keys",
+            NARROW if narrows else WIDEN,
+            "file",
+            state.path,
+            f"keys of {account.name}",
+            state.data,
+            state.kind == "file",
+            after,
+            mode,
+            owner,
+            "" if outside else account.name,
+        )
+    )
     return changes
 
 
@@ -215,9 +245,22 @@ def _mode_changes(ring: Keyring, target: home_files.HomeFile, rewritten: bool) -
         if state.path == account.home or state.uid != account.uid:
             raise Refused(
                 f"others can write here (mode {state.mode:04o}), so sshd takes no key of {account.name} (StrictModes)",
-                f"run `chmod go-w {state.path}`", state.path)
+                f"run `chmod go-w {state.path}`",
+                state.path,
+            )
         what = "take write access from group and others, as StrictModes wants"
-        changes.append(Change("keys", WIDEN, "mode", state.path, what, mode=state.mode & ~_WRITABLE_BY_OTHERS, owner=account.name, account=account.name))
+        changes.append(
+            Change(
+                "keys",
+                WIDEN,
+                "mode",
+                state.path,
+                what,
+                mode=state.mode & ~_WRITABLE_BY_OTHERS,
+                owner=account.name,
+                account=account.name,
+            )
+        )
     return changes
 
 
@@ -225,8 +268,24 @@ def _strict_problem(ring: Keyring, entry: home_files.HomeFile) -> Optional[str]:
     if not ring.strict or not entry.directories:
         return None
     states = [entry.state] + list(reversed(entry.directories))
-    components = [strict_modes.PathStat(state.path, state.kind, state.mode, state.uid, state.gid) for state in states if state.kind != "missing"]
+    components = [
+        strict_modes.PathStat(state.path, state.kind, state.mode, state.uid, state.gid)
+        for state in states
+        if state.kind != "missing"
+    ]
     return strict_modes.strict_modes_problem(components, ring.account.uid, ring.account.home) if components else None
 
 
-__all__ = ["Current", "Desired", "Keyring", "Wish", "accepted", "apply", "key_file_paths", "keyring", "observe", "outcome", "plan"]
+__all__ = [
+    "Current",
+    "Desired",
+    "Keyring",
+    "Wish",
+    "accepted",
+    "apply",
+    "key_file_paths",
+    "keyring",
+    "observe",
+    "outcome",
+    "plan",
+]

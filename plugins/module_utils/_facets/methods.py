@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which settings of sshd make exactly the wanted authentication methods possible. Pure. PRIVATE to the collection."""
+
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._openssh.version import SshdVersion
@@ -31,7 +32,12 @@ def rules(methods: Sequence[str], version: SshdVersion) -> List[Rule]:
         Rule(interactive, ("no",), "no", True),
         Rule("PermitEmptyPasswords", ("no",), "no", True),
         # prohibit-password is printed under its old name up to 10.3.
-        Rule("PermitRootLogin", ("no", "forced-commands-only", "without-password", "prohibit-password"), "prohibit-password", False),
+        Rule(
+            "PermitRootLogin",
+            ("no", "forced-commands-only", "without-password", "prohibit-password"),
+            "prohibit-password",
+            False,
+        ),
     ]
     if "gssapi-with-mic" not in methods:
         wanted.append(Rule("GSSAPIAuthentication", ("no",), "no", False))

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facet server: what sshd really does, for every kind of connection. PRIVATE to the collection."""
+
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, LatchkeyError, Malformed, Refused
@@ -37,11 +38,15 @@ class Desired(NamedTuple):
         methods = tuple(params.get("methods") or ())
         for method in methods:
             if method not in ways.METHODS:
-                raise Malformed(f"`{method}` is no method that can stay", f"give some of {', '.join(ways.METHODS)}", "methods")
+                raise Malformed(
+                    f"`{method}` is no method that can stay", f"give some of {', '.join(ways.METHODS)}", "methods"
+                )
         if methods and "publickey" not in methods:
             raise Malformed("without publickey nobody could be proven to get in", "add publickey", "methods")
-        matches = tuple((_criteria(item, index), _pairs(item.get("settings"), f"match[{index}].settings"))
-                        for index, item in enumerate(params.get("match") or []))
+        matches = tuple(
+            (_criteria(item, index), _pairs(item.get("settings"), f"match[{index}].settings"))
+            for index, item in enumerate(params.get("match") or [])
+        )
         return Desired(methods, _pairs(params.get("settings"), "settings"), matches, params.get("foreign") or "refuse")
 
 
@@ -68,7 +73,11 @@ def observe(host: Host, desired: Desired) -> Current:
     _validate(desired, host.sshd.version)
     problem = host.present.check()
     if problem:
-        raise Malformed(f"sshd does not accept its present configuration: {problem}", "correct it before anything else", host.tree.main)
+        raise Malformed(
+            f"sshd does not accept its present configuration: {problem}",
+            "correct it before anything else",
+            host.tree.main,
+        )
     probes = _probes(host, host.tree)
     answers = tuple(host.present.ask(probe) for probe in probes)
     listener = sshd.listener_problem(host.sshd, sorted(host.tree.files), answers[0]) or ""
@@ -92,7 +101,9 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
     tree, answers = _settle(desired, current, text, judge)
     conflicts = _conflicts(wanted, tree, list(zip(current.probes, answers)))
     if conflicts and desired.foreign == "refuse":
-        raise Refused(conflicts[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""), _FOREIGN_REMEDY)
+        raise Refused(
+            conflicts[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""), _FOREIGN_REMEDY
+        )
     _nothing_else(desired, wanted, current, answers)
     changes = _file_changes(current, tree, text)
     return Outcome(_way_in_first(current, changes), conflicts)
@@ -178,7 +189,9 @@ def _effective(desired: Desired, current: Current) -> bool:
     for name, value in desired.settings:
         shown = ways.printed(keywords.canonical(name, current.version))
         expected = effective.evaluate(_one_file(f"{name} {value}\n", current.version), None).values.get(shown)
-        if any(answer.get(shown) != expected for probe, answer in zip(current.probes, current.answers) if probe is None):
+        if any(
+            answer.get(shown) != expected for probe, answer in zip(current.probes, current.answers) if probe is None
+        ):
             return False
     return not desired.matches or current.tree.files.get(DROP_IN) == render(desired, current)
 
@@ -208,7 +221,9 @@ def _read_first(tree: sshd_tree.Tree, desired: Desired, version: SshdVersion) ->
     return True
 
 
-def _conflicts(wanted: Sequence[ways.Rule], tree: sshd_tree.Tree, probed: Sequence[Tuple[Probe, sshd.Answer]]) -> List[str]:
+def _conflicts(
+    wanted: Sequence[ways.Rule], tree: sshd_tree.Tree, probed: Sequence[Tuple[Probe, sshd.Answer]]
+) -> List[str]:
     found: Dict[str, None] = {}
     for probe, answer in probed:
         for rule in wanted:
@@ -240,29 +255,49 @@ def _block_of(tree: sshd_tree.Tree, source: effective.Source) -> str:
     return _line(tree, effective.Source(source.path, before[-1].line)) if before else ""
 
 
-def _nothing_else(desired: Desired, wanted: Sequence[ways.Rule], current: Current, answers: Sequence[sshd.Answer]) -> None:
+def _nothing_else(
+    desired: Desired, wanted: Sequence[ways.Rule], current: Current, answers: Sequence[sshd.Answer]
+) -> None:
     ours = {ways.printed(keywords.canonical(name, current.version)) for name, _ in desired.settings}
-    ours |= {ways.printed(keywords.canonical(name, current.version)) for _, settings in desired.matches for name, _ in settings}
+    ours |= {
+        ways.printed(keywords.canonical(name, current.version))
+        for _, settings in desired.matches
+        for name, _ in settings
+    }
     ours |= {ways.printed(rule.keyword) for rule in wanted}
     ours |= {also for name in list(ours) for also in ways.also_printed(current.version).get(name, ())}
     for probe, before, after in zip(current.probes, current.answers, answers):
-        other = sorted(name for name in set(before) | set(after) if before.get(name) != after.get(name) and name not in ours)
+        other = sorted(
+            name for name in set(before) | set(after) if before.get(name) != after.get(name) and name not in ours
+        )
         # Settings that our file had and no longer has go back to what others say: that is what was asked.
         if other and current.tree.files.get(DROP_IN) is None:
-            raise HostError(f"the change would also change {', '.join(other)}", "please report this: nothing was changed", DROP_IN)
+            raise HostError(
+                f"the change would also change {', '.join(other)}", "please report this: nothing was changed", DROP_IN
+            )
 
 
 def _file_changes(current: Current, tree: sshd_tree.Tree, text: bytes) -> List[Change]:
     changes = []
     if not current.directory_exists:
-        changes.append(Change("server", NARROW, "directory", _DIRECTORY, "create the directory of drop-ins", mode=0o700))
+        changes.append(
+            Change("server", NARROW, "directory", _DIRECTORY, "create the directory of drop-ins", mode=0o700)
+        )
     before = current.tree.files.get(DROP_IN)
     if before != text:
-        changes.append(Change("server", NARROW, "file", DROP_IN, "settings of sshd", before or b"", before is not None, text, 0o600))
+        changes.append(
+            Change(
+                "server", NARROW, "file", DROP_IN, "settings of sshd", before or b"", before is not None, text, 0o600
+            )
+        )
     main = current.tree.files[tree.main]
     if tree.files[tree.main] != main:
         what = f"read {DROP_IN} before everything else"
-        changes.append(Change("server", NARROW, "file", tree.main, what, main, True, tree.files[tree.main], files.look(tree.main).mode))
+        changes.append(
+            Change(
+                "server", NARROW, "file", tree.main, what, main, True, tree.files[tree.main], files.look(tree.main).mode
+            )
+        )
     return changes
 
 
@@ -287,7 +322,9 @@ def _reload_changes(current: Current, changes: List[Change]) -> List[Change]:
     if changes:
         return changes + [Change("server", NARROW, "reload", current.unit, "make sshd read its configuration")]
     if current.listener:
-        return [Change("server", NARROW, "reload", current.unit, f"make sshd read its configuration: {current.listener}")]
+        return [
+            Change("server", NARROW, "reload", current.unit, f"make sshd read its configuration: {current.listener}")
+        ]
     return []
 
 
@@ -301,7 +338,9 @@ def _probes(host: Host, tree: sshd_tree.Tree) -> List[Probe]:
 def _criteria(item: Mapping[str, Any], index: int) -> str:
     criteria = str(item.get("criteria") or "").strip()
     if not criteria or "\n" in criteria:
-        raise Malformed("a Match needs its criteria on one line", "give for example `User alice`", f"match[{index}].criteria")
+        raise Malformed(
+            "a Match needs its criteria on one line", "give for example `User alice`", f"match[{index}].criteria"
+        )
     return criteria
 
 
@@ -314,7 +353,11 @@ def _value(value: Any, where: str) -> str:
         return "yes" if value else "no"
     text = " ".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
     if "\n" in text or "#" in text or not text.strip():
-        raise Malformed("the value must be one line without `#`", "comments and line ends mean different things to different versions", where)
+        raise Malformed(
+            "the value must be one line without `#`",
+            "comments and line ends mean different things to different versions",
+            where,
+        )
     return text
 
 

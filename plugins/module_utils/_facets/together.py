@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All facets together: one desired state, one look at the host, one list of changes. PRIVATE to the collection."""
+
 import os
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -62,7 +63,11 @@ def operator_problem(name: str, host: Host) -> Optional[LatchkeyError]:
         return error
     methods = host.effective(account).get("authenticationmethods", ("any",))[0]
     if methods not in ("any", "publickey"):
-        return Refused(f"AuthenticationMethods {methods} asks {name} for more than a key", "exempt this operator by a Match block", name)
+        return Refused(
+            f"AuthenticationMethods {methods} asks {name} for more than a key",
+            "exempt this operator by a Match block",
+            name,
+        )
     if not accounts.can_have_a_shell(account):
         return Refused(f"the shell {account.shell} of {name} starts no session", "give the operator a shell", name)
     return None
@@ -74,7 +79,8 @@ def effective_user() -> int:
 
 
 def _check_stranded(
-        desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host) -> Tuple[List[Dict[str, Any]], List[LatchkeyError]]:
+    desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
+) -> Tuple[List[Dict[str, Any]], List[LatchkeyError]]:
     kept = tuple(desired["server"].get("methods") or ())
     if not kept:
         return [], []
@@ -84,13 +90,21 @@ def _check_stranded(
     real = [report for report in reports if report["use"] == "real" and report["account"] not in policy.accepted]
     if policy.action == "refuse" and real:
         listed = ", ".join(f"{one['account']} ({one['method']} from {one['from']}, {one['last']})" for one in real)
-        refused.append(Refused(
-            f"these accounts logged in lately by a method that goes away, and have no key: {listed}",
-            "give them keys (harden_accounts), or accept it: harden_stranded_ok: [name] or harden_stranded: report", "stranded"))
+        refused.append(
+            Refused(
+                f"these accounts logged in lately by a method that goes away, and have no key: {listed}",
+                "give them keys (harden_accounts), or accept it: harden_stranded_ok: [name] or harden_stranded: report",
+                "stranded",
+            )
+        )
     if policy.action == "refuse" and "gssapi-with-mic" not in kept and _tickets_possible(host):
-        refused.append(Refused(
-            f"this host takes Kerberos tickets (GSSAPIAuthentication yes, {_KEYTAB} is there)",
-            "keep them with harden_methods: [publickey, gssapi-with-mic], or accept it with harden_stranded: report", "stranded"))
+        refused.append(
+            Refused(
+                f"this host takes Kerberos tickets (GSSAPIAuthentication yes, {_KEYTAB} is there)",
+                "keep them with harden_methods: [publickey, gssapi-with-mic], or accept it with harden_stranded: report",
+                "stranded",
+            )
+        )
     return reports, refused
 
 
@@ -106,11 +120,19 @@ def _people(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
         account = accounts.find(name)
         if account is not None:
             known[name] = account
-    planned = {wish.user for wish in keys.Desired.from_params(desired["keys"]).wishes if wish.present} if desired.get("keys") else set()
+    planned = (
+        {wish.user for wish in keys.Desired.from_params(desired["keys"]).wishes if wish.present}
+        if desired.get("keys")
+        else set()
+    )
     last = logins.latest(seen)
     people = []
     for account in accounts.with_passwords(known.values()):
-        uses = tuple(access.Use(login.method, login.address, login.when) for (name, _), login in last.items() if name == account.name)
+        uses = tuple(
+            access.Use(login.method, login.address, login.when)
+            for (name, _), login in last.items()
+            if name == account.name
+        )
         can = _password_login(account, host)
         if can or uses:
             people.append(access.Person(account.name, can, account.name in planned or _has_key(account, host), uses))
@@ -119,7 +141,9 @@ def _people(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
 
 def _password_login(account: accounts.Account, host: Host) -> bool:
     answer = host.effective(account)
-    offered = any(answer.get(name, ("no",))[0] == "yes" for name in ("passwordauthentication", "kbdinteractiveauthentication"))
+    offered = any(
+        answer.get(name, ("no",))[0] == "yes" for name in ("passwordauthentication", "kbdinteractiveauthentication")
+    )
     if account.uid == 0 and answer.get("permitrootlogin", ("no",))[0] != "yes":
         return False
     if account.password == "empty":

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Accounts as NSS knows them: local files, SSSD, LDAP, extrausers. PRIVATE to the collection."""
+
 import grp
 import os
 import pwd

@@ -5,6 +5,7 @@
 
 Files below a home directory belong to somebody who may be hostile: ``user_files.py`` is for those.
 """
+
 import errno
 import os
 import stat
@@ -47,7 +48,9 @@ def look(path: str) -> FileState:
     except OSError as error:
         raise HostError(f"cannot be looked at: {error.strerror}", where=path) from error
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    return FileState(path, kind_of(status.st_mode), b"", stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, changed)
+    return FileState(
+        path, kind_of(status.st_mode), b"", stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, changed
+    )
 
 
 def read(path: str) -> FileState:
@@ -158,10 +161,12 @@ def write_all(handle: int, data: bytes) -> None:
     """Write every byte of ``data`` (write(2) may write fewer)."""
     view = memoryview(data)
     while view:
-        view = view[os.write(handle, view):]
+        view = view[os.write(handle, view) :]
 
 
-def _dress(directory: int, name: str, mode: int, owner: int, group: int, kept: Dict[str, bytes], label: Optional[bytes]) -> None:
+def _dress(
+    directory: int, name: str, mode: int, owner: int, group: int, kept: Dict[str, bytes], label: Optional[bytes]
+) -> None:
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
     try:
         os.fchown(handle, owner, group)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files below a home directory: read and replace as their owner, no link followed. PRIVATE to the collection."""
+
 import errno
 import os
 import stat
@@ -45,15 +46,23 @@ def check_home(account: accounts.Account) -> None:
     """Refuse a home that is missing, a link, no directory, or not the account's own."""
     state = files.look(account.home)
     if state.kind == "missing":
-        raise Refused(f"the home of {account.name} does not exist", "create it first: homes are never created here", account.home)
+        raise Refused(
+            f"the home of {account.name} does not exist", "create it first: homes are never created here", account.home
+        )
     if state.kind == "link":
-        raise Refused(f"the home of {account.name} is a symbolic link", "let the account's entry name the real directory", account.home)
+        raise Refused(
+            f"the home of {account.name} is a symbolic link",
+            "let the account's entry name the real directory",
+            account.home,
+        )
     if state.kind != "dir":
         raise Refused(f"the home of {account.name} is not a directory", "correct the account's entry", account.home)
     if state.uid not in (account.uid, 0):
         raise Refused(
-            f"the home of {account.name} belongs to uid {state.uid}", f"run `chown {account.name} {account.home}` if it is theirs",
-            account.home)
+            f"the home of {account.name} belongs to uid {state.uid}",
+            f"run `chown {account.name} {account.home}` if it is theirs",
+            account.home,
+        )
 
 
 def _parts(account: accounts.Account, path: str) -> List[str]:
@@ -99,7 +108,9 @@ def _descend(handle: int, name: str, path: str, account: accounts.Account) -> Op
     owner = os.fstat(below).st_uid
     if owner not in (0, account.uid):
         os.close(below)
-        raise Refused(f"belongs to uid {owner}, neither {account.name} nor root", f"run `chown {account.name} {path}`", path)
+        raise Refused(
+            f"belongs to uid {owner}, neither {account.name} nor root", f"run `chown {account.name} {path}`", path
+        )
     return below
 
 
@@ -120,12 +131,20 @@ def _check_file(state: files.FileState, links: int, account: accounts.Account) -
     if state.kind != "file":
         raise Refused("is not a regular file, so sshd does not read it", "move it away", state.path)
     if state.uid not in (0, account.uid):
-        raise Refused(f"belongs to uid {state.uid}, neither {account.name} nor root", f"run `chown {account.name} {state.path}`", state.path)
+        raise Refused(
+            f"belongs to uid {state.uid}, neither {account.name} nor root",
+            f"run `chown {account.name} {state.path}`",
+            state.path,
+        )
     if links > 1:
-        raise Refused(f"has {links} hard links: replacing it would leave the others behind", "remove the other links", state.path)
+        raise Refused(
+            f"has {links} hard links: replacing it would leave the others behind", "remove the other links", state.path
+        )
 
 
-def _replace(account: accounts.Account, parts: Sequence[str], content: Tuple[bytes, int], labels: Sequence[Optional[bytes]]) -> None:
+def _replace(
+    account: accounts.Account, parts: Sequence[str], content: Tuple[bytes, int], labels: Sequence[Optional[bytes]]
+) -> None:
     handle = _walk_making(account, parts[:-1], labels)
     temporary = f".latchkey-{os.getpid()}-{parts[-1]}"
     try:
@@ -140,7 +159,9 @@ def _replace(account: accounts.Account, parts: Sequence[str], content: Tuple[byt
         os.rename(temporary, parts[-1], src_dir_fd=handle, dst_dir_fd=handle)
         os.fsync(handle)
     except OSError as error:
-        raise HostError(f"cannot be written as {account.name}: {error.strerror}", where=os.path.join(account.home, *parts)) from error
+        raise HostError(
+            f"cannot be written as {account.name}: {error.strerror}", where=os.path.join(account.home, *parts)
+        ) from error
     finally:
         os.close(handle)
 
@@ -193,7 +214,9 @@ def _state(path: str, status: os.stat_result) -> files.FileState:
 
 def _refusal(error: OSError, path: str, account: accounts.Account) -> Refused:
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return Refused("is a symbolic link or not a directory: it is not followed", "put the real thing in its place", path)
+        return Refused(
+            "is a symbolic link or not a directory: it is not followed", "put the real thing in its place", path
+        )
     return Refused(f"cannot be opened as {account.name}: {error.strerror}", "see who owns it and its mode", path)
 
 

@@ -2,24 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One machine, looked at once: its sshd, its configuration tree, its accounts. PRIVATE to the collection."""
+
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from .._errors import Refused
 from .._openssh import effective, sshd_tree
+from .._openssh.effective import Connection
 from . import accounts, sessions, sshd
+from .sshd import Answer, Candidate, Sshd
 
 
 class Host:
     """What the facets look at. Everything is read when first asked for, and only once; use it in a ``with`` block."""
 
     def __init__(self) -> None:
-        self._sshd: Optional[sshd.Sshd] = None
+        self._sshd: Optional[Sshd] = None
         self._tree: Optional[sshd_tree.Tree] = None
-        self._present: Optional[sshd.Candidate] = None
+        self._present: Optional[Candidate] = None
         self._blocks: Optional[List[effective.MatchBlock]] = None
         self._groups: Dict[str, Tuple[str, ...]] = {}
         self._everyone: Optional[List[accounts.Account]] = None
-        self._classes: Dict[Tuple[bool, ...], effective.Connection] = {}
+        self._classes: Dict[Tuple[bool, ...], Connection] = {}
 
     def __enter__(self) -> "Host":
         return self
@@ -35,7 +38,7 @@ class Host:
         self._classes.clear()
 
     @property
-    def sshd(self) -> sshd.Sshd:
+    def sshd(self) -> Sshd:
         """The installed sshd and how it is started."""
         if self._sshd is None:
             self._sshd = sshd.locate()
@@ -49,10 +52,10 @@ class Host:
         return self._tree
 
     @property
-    def present(self) -> sshd.Candidate:
+    def present(self) -> Candidate:
         """The configuration on disk, to be asked about."""
         if self._present is None:
-            self._present = sshd.Candidate(self.sshd, self.tree)
+            self._present = Candidate(self.sshd, self.tree)
         return self._present
 
     @property
@@ -75,7 +78,9 @@ class Host:
         """
         found = accounts.find(name)
         if found is None:
-            raise Refused(f"the account `{name}` does not exist on this host", "create it first, or correct its name", name)
+            raise Refused(
+                f"the account `{name}` does not exist on this host", "create it first, or correct its name", name
+            )
         return found
 
     def everyone(self) -> List[accounts.Account]:
@@ -92,12 +97,12 @@ class Host:
             self._groups[account.name] = accounts.groups_of(account)
         return self._groups[account.name]
 
-    def connection(self, account: accounts.Account) -> effective.Connection:
+    def connection(self, account: accounts.Account) -> Connection:
         """Return a connection of this account from where this run comes from."""
         address = self.client
-        return effective.Connection(account.name, self.groups(account), address, address)
+        return Connection(account.name, self.groups(account), address, address)
 
-    def effective(self, account: accounts.Account) -> sshd.Answer:
+    def effective(self, account: accounts.Account) -> Answer:
         """Return what sshd does for this account; accounts that the same Match blocks concern share one question."""
         if not self.blocks:
             return self.present.ask(None)
@@ -105,9 +110,11 @@ class Host:
         satisfied = tuple(effective.satisfies(block, asked, self.sshd.version) for block in self.blocks)
         return self.present.ask(self._classes.setdefault(satisfied, asked))
 
-    def judge(self, tree: sshd_tree.Tree, connections: Sequence[Optional[effective.Connection]]) -> Tuple[Optional[str], List[sshd.Answer]]:
+    def judge(
+        self, tree: sshd_tree.Tree, connections: Sequence[Optional[Connection]]
+    ) -> Tuple[Optional[str], List[Answer]]:
         """Ask sshd about another tree: what ``sshd -t`` has against it, and the effective values per connection."""
-        with sshd.Candidate(self.sshd, tree) as candidate:
+        with Candidate(self.sshd, tree) as candidate:
             problem = candidate.check()
             return problem, [] if problem else [candidate.ask(connection) for connection in connections]
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who logged in lately, and by which method: the journal and /var/log/secure. PRIVATE to the collection."""
+
 import datetime
 import glob
 import gzip
@@ -43,12 +44,23 @@ def latest(logins: Iterable[Login]) -> Dict[Tuple[str, str], Login]:
 def _journal(days: int) -> Iterator[Login]:
     if programs.find("journalctl") is None:
         return
-    argv = ["journalctl", "-q", "--no-pager", "-o", "short-unix", f"--since=-{days}d", "SYSLOG_IDENTIFIER=sshd",
-            "+", "SYSLOG_IDENTIFIER=sshd-session"]
+    argv = [
+        "journalctl",
+        "-q",
+        "--no-pager",
+        "-o",
+        "short-unix",
+        f"--since=-{days}d",
+        "SYSLOG_IDENTIFIER=sshd",
+        "+",
+        "SYSLOG_IDENTIFIER=sshd-session",
+    ]
     for line in programs.run(argv, timeout=120).out.splitlines():
         found = _ACCEPTED.search(line)
         if found:
-            yield Login(found.group(2), _method(found.group(1)), found.group(3), float(int(float(line.split(" ", 1)[0]))))
+            yield Login(
+                found.group(2), _method(found.group(1)), found.group(3), float(int(float(line.split(" ", 1)[0])))
+            )
 
 
 def _secure(since: float) -> Iterator[Login]:
@@ -57,7 +69,7 @@ def _secure(since: float) -> Iterator[Login]:
         if written < since:
             continue
         opener = gzip.open if path.endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:  # type: ignore[operator]
+        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 found = _ACCEPTED.search(line)
                 when = _when(line, written) if found and "sshd" in line else None

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the host's own programs. PRIVATE to the collection."""
+
 import os
 import subprocess
 from typing import NamedTuple, Optional, Sequence
@@ -28,10 +29,19 @@ def run(argv: Sequence[str], given: Optional[bytes] = None, timeout: float = 30.
     environment = {"PATH": _PATH, "LC_ALL": "C", "LANG": "C"}
     try:
         done = subprocess.run(
-            list(argv), input=given if given is not None else b"", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=timeout, env=environment, cwd="/", check=False)
+            list(argv),
+            input=given if given is not None else b"",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            env=environment,
+            cwd="/",
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
-        raise HostError(f"`{argv[0]}` did not end within {timeout:g} s", "look at the host's load and its disks") from error
+        raise HostError(
+            f"`{argv[0]}` did not end within {timeout:g} s", "look at the host's load and its disks"
+        ) from error
     except OSError as error:
         raise HostError(f"`{argv[0]}` cannot be run: {error.strerror}") from error
     return Outcome(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))

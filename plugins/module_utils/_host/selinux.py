@@ -6,6 +6,7 @@
 A file that root makes in a home directory gets the wrong label by inheritance, and sshd may then not read it.
 Hosts have libselinux, but not always its Python binding for the interpreter in use: hence ctypes.
 """
+
 import ctypes
 import os
 from typing import Optional
@@ -25,7 +26,9 @@ def label_for(path: str, mode: int) -> Optional[bytes]:
     try:
         library = ctypes.CDLL("libselinux.so.1", use_errno=True)
     except OSError as error:
-        raise HostError("SELinux is on, but libselinux.so.1 cannot be loaded", "install the package libselinux") from error
+        raise HostError(
+            "SELinux is on, but libselinux.so.1 cannot be loaded", "install the package libselinux"
+        ) from error
     context = ctypes.c_char_p()
     if library.matchpathcon(os.fsencode(path), ctypes.c_uint(mode), ctypes.byref(context)) != 0:
         return None

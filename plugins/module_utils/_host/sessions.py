@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The SSH session this process was started in. PRIVATE to the collection."""
+
 import os
 from typing import Dict, Tuple
 

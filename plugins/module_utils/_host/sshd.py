@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The host's sshd: which binary, which version, which files it reads, what it answers. PRIVATE to the collection."""
+
 import glob
 import os
 import re
@@ -43,7 +44,8 @@ def locate() -> Sshd:
     if unit is None or not unit.active:
         raise HostError(
             "sshd.service is not running (started by a socket, or by hand?)",
-            "run `systemctl disable --now sshd.socket; systemctl enable --now sshd.service`")
+            "run `systemctl disable --now sshd.socket; systemctl enable --now sshd.service`",
+        )
     arguments = unit.argv[1:]
     return Sshd(binary, _version(binary), unit, _main_file(arguments), _setting_options(arguments))
 
@@ -54,7 +56,9 @@ def _version(binary: str) -> SshdVersion:
     found = re.search(r"OpenSSH_\S+.*", answer.out + answer.err)
     if found is None:
         raise HostError("sshd does not say which version it is", where=binary)
-    flavour = "debian" if "Debian" in found.group(0) else "redhat" if os.path.exists("/etc/redhat-release") else "upstream"
+    flavour = (
+        "debian" if "Debian" in found.group(0) else "redhat" if os.path.exists("/etc/redhat-release") else "upstream"
+    )
     return parse_version(found.group(0), flavour)
 
 
@@ -73,7 +77,7 @@ def _setting_options(arguments: Sequence[str]) -> Tuple[str, ...]:
         word = arguments[index]
         width = 2 if len(word) == 2 and word[1:] in takes_value + "f" and index + 1 < len(arguments) else 1
         if word[:2] in ("-o", "-p", "-h", "-4", "-6", "-c", "-g", "-b", "-k", "-u"):
-            kept += arguments[index:index + width]
+            kept += arguments[index : index + width]
         index += width
     return tuple(kept)
 
@@ -148,7 +152,9 @@ class Candidate:
             argv += ["-C", connection_spec(connection)]
         answer = programs.run(argv)
         if answer.status != 0:
-            raise Malformed(f"sshd does not accept its configuration: {self._real(answer.err)}", "correct it before anything else")
+            raise Malformed(
+                f"sshd does not accept its configuration: {self._real(answer.err)}", "correct it before anything else"
+            )
         return parse_answer(answer.out)
 
     def _real(self, message: str) -> str:
@@ -202,7 +208,9 @@ def reload(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> None:
     """
     problem = programs.run([sshd.binary, "-t", "-f", sshd.main] + list(sshd.options))
     if problem.status != 0:
-        raise Refused(f"sshd would not come back: {' '.join(problem.err.split())}", "the running listener was left alone")
+        raise Refused(
+            f"sshd would not come back: {' '.join(problem.err.split())}", "the running listener was left alone"
+        )
     before = _configured_ns(sshd, answer)
     pid_file = (answer.get("pidfile") or ("none",))[0]
     systemd.reload(sshd.unit)
@@ -212,5 +220,14 @@ def reload(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> None:
 
 
 __all__ = [
-    "Answer", "Candidate", "Sshd", "command_line_settings", "connection_spec", "listener_problem", "locate", "parse_answer",
-    "read_tree", "reload"]
+    "Answer",
+    "Candidate",
+    "Sshd",
+    "command_line_settings",
+    "connection_spec",
+    "listener_problem",
+    "locate",
+    "parse_answer",
+    "read_tree",
+    "reload",
+]

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """systemd units: what runs, how it was started, reload and restart. PRIVATE to the collection."""
+
 import os
 import re
 import shlex
@@ -39,8 +40,13 @@ def show(name: str) -> Unit:
     environment_files = tuple(value.split(" ")[0] for value in values.get("EnvironmentFiles", []) if value)
     environment = _environment(values.get("Environment", [""])[0], environment_files)
     return Unit(
-        name, values.get("LoadState") == ["loaded"], values.get("ActiveState") == ["active"],
-        int(values.get("MainPID", ["0"])[0] or 0), _argv(values.get("ExecStart", [""])[0], environment), environment_files)
+        name,
+        values.get("LoadState") == ["loaded"],
+        values.get("ActiveState") == ["active"],
+        int(values.get("MainPID", ["0"])[0] or 0),
+        _argv(values.get("ExecStart", [""])[0], environment),
+        environment_files,
+    )
 
 
 def _environment(inline: str, paths: Sequence[str]) -> Dict[str, str]:

@@ -6,6 +6,7 @@
 Whoever owns a home directory can swap a directory for a link between two steps of root. A child that has given up
 root cannot be led anywhere its user could not go, and it also works where root may not (NFS with root_squash).
 """
+
 import errno
 import os
 import pickle
