@@ -105,9 +105,9 @@ def _parse_after_options(text: bytes, first: LatchkeyError, version: SshdVersion
     """Read ``options key comment``; return (options, options text, key, problem)."""
     found = _OPTIONS.match(text)
     end = found.end() if found else 0
-    written = _text(text[:end])
+    written = _text(text[:end].rstrip(b"\r\n"))
     if text[end : end + 1] == b'"':
-        return None, _text(text), None, "invalid key option string: a quote is not closed"
+        return None, _text(text.rstrip(b"\r\n")), None, "invalid key option string: a quote is not closed"
     try:
         key, _comment = _read_key_at(text[end:].lstrip(_BLANK), version)
     except LatchkeyError as error:
@@ -210,11 +210,9 @@ class AuthorizedKeys(NamedTuple):
         if lines and not lines[-1].endswith(b"\n"):
             lines[-1] += self.newline()
         lines.append(line + self.newline())
-        entry = parse_entry(len(lines), lines[-1], self.version)
-        entries = list(self.entries)
-        if entries and entries[-1].number == len(lines) - 1:
-            entries[-1] = entries[-1]._replace(raw=lines[-2])
-        return self._replace(lines=tuple(lines), entries=tuple(entries + ([entry] if entry else [])))
+        old = [entry for entry in self.entries if entry.number < len(self.lines)]
+        added = (parse_entry(at, lines[at - 1], self.version) for at in (len(self.lines), len(lines)) if at)
+        return self._replace(lines=tuple(lines), entries=tuple(old + [entry for entry in added if entry]))
 
     def _replaced(self, old: Entry, line: bytes) -> "AuthorizedKeys":
         raw = line + old.raw[len(old.raw.rstrip(b"\r\n")) :]
