@@ -59,8 +59,7 @@ hosts-down:  ## stop and remove all test hosts
 	@tests/hosts/hosts down
 
 ssh:  ## HOST=alma9: log in to a test host as its operator
-	@test -n '$(HOST)' || { echo 'Which one? make ssh HOST=alma9'; tests/hosts/hosts list; exit 2; }
-	@tests/hosts/hosts ssh $(HOST)
+	@tests/tools/ssh $(HOST)
 
 clean:  ## remove build/ and .venv/ (stop the test hosts first: make hosts-down)
 	@rm -rf build .venv
