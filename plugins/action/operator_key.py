@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action operator_key: find the key pair that opens the hosts, or make it, in Ansible's own process on the controller."""
+"""Action operator_key: find the key pair that opens the hosts, or make it, on the controller."""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plan: look at the host over a fresh key login, which is the proof where the key works already; else as configured."""
+"""Action plan: look at the host over a fresh key login, else as configured.
+
+Where the key works already, that login is the proof.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The boundary to Ansible: argument specs, engine errors to fail_json, results, check mode. PRIVATE to the collection."""
+"""The boundary to Ansible: argument specs, errors, results, check mode. PRIVATE to the collection."""
 
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 

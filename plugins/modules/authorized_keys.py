@@ -12,7 +12,8 @@ description:
   - Adds or removes public keys in the files that sshd really reads for an account, many accounts in one call.
   - Every byte that is not one of the named keys stays as it is.
   - Acts as the owner of each home directory and follows no link there. Accounts and homes are never created.
-  - Modes that would make sshd ignore the file (C(StrictModes)) are repaired, or refused where they are not the account's own.
+  - Modes that would make sshd ignore the file (C(StrictModes)) are repaired, or refused where they are not the
+    account's own.
 author: Latchkey contributors (@latchkey)
 options:
   accounts:
@@ -30,7 +31,8 @@ options:
         elements: str
         required: true
       key_options:
-        description: Options before the key, as in C(authorized_keys). Without it the options of a key that is there stay.
+        description:
+          - Options before the key, as in C(authorized_keys). Without it the options of a key that is there stay.
         type: str
       state:
         description: Whether the keys shall open the account.

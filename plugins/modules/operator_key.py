@@ -10,7 +10,8 @@ short_description: Find the key pair that opens the hosts, or make it
 version_added: 0.1.0
 description:
   - Runs on the controller, in Ansible itself, and connects to no host.
-  - Takes what Ansible already uses, in this order - O(key), C(ansible_ssh_private_key), C(ansible_ssh_private_key_file), a usable key of the
+  - Takes what Ansible already uses, in this order - O(key), C(ansible_ssh_private_key),
+    C(ansible_ssh_private_key_file), a usable key of the
     agent, the first of C(id_ed25519), C(id_ecdsa), C(id_rsa) with enough bits. A pair is made only where none of these exists, by one
     process however many forks run.
   - A key that would ask for a passphrase or a touch is refused, with what to do about it.
@@ -21,7 +22,8 @@ options:
     type: str
   create:
     description:
-      - Whether a pair may be made. V(auto) refuses on a controller whose home dies with the job (C(CI) is set, a container, ansible-runner),
+      - Whether a pair may be made. V(auto) refuses on a controller whose home dies with the job (C(CI) is set, a
+        container, ansible-runner),
         because a key that is lost after a green run is a lock-out.
     type: str
     choices: [auto, "true", "false"]
@@ -57,7 +59,7 @@ identity:
   description: The key pair; nothing in it is secret.
   returned: always
   type: dict
-  sample: {source: default, path: /home/me/.ssh/id_ed25519, public_key: "ssh-ed25519 AAAA me", fingerprint: "SHA256:x", pending: false, also: []}
+  sample: {source: default, path: /home/me/.ssh/id_ed25519, public_key: "ssh-ed25519 AAAA me"}
 operator:
   description: The account that Ansible connects as.
   returned: always

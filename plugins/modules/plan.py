@@ -9,9 +9,11 @@ module: plan
 short_description: Say what a host still lacks, and prove the operator's key by asking
 version_added: 0.1.0
 description:
-  - Looks at a host once and returns every change that would bring it to O(desired), whom the plan would strand, and what it refuses.
+  - Looks at a host once and returns every change that would bring it to O(desired), whom the plan would strand, and
+    what it refuses.
     Changes nothing.
-  - The action of this name asks over a brand-new key login. Where the operator's key works already, this very login is the proof.
+  - The action of this name asks over a brand-new key login. Where the operator's key works already, this very login
+    is the proof.
     Where it does not, it asks the way Ansible is configured, and sends a password only to a host whose key is known.
   - Refusals and unreachable hosts are returned as data in RV(refused); the task does not fail because of them.
 author: Latchkey contributors (@latchkey)
@@ -40,7 +42,9 @@ options:
                   elements: str
                   required: true
                 key_options:
-                  description: Options before the key, as in C(authorized_keys). Without it the options of a key that is there stay.
+                  description:
+                    - Options before the key, as in C(authorized_keys). Without it the options of a key that is
+                      there stay.
                   type: str
                 state:
                   description: Whether the keys shall open the account.
@@ -98,7 +102,9 @@ options:
     description: What M(latchkey.ssh.operator_key) returned; needed by the action.
     type: dict
   host_key:
-    description: How the host's own key is known; V(strict), V(accept_new), or a list of SHA256 fingerprints. Used by the action.
+    description:
+      - How the host's own key is known; V(strict), V(accept_new), or a list of SHA256 fingerprints. Used by the
+        action.
     type: raw
   operators:
     description: Accounts whose way in must stay.

@@ -9,7 +9,8 @@ module: proof
 short_description: Prove by a brand-new login that a key opens a host and becomes root
 version_added: 0.1.0
 description:
-  - Makes one new connection that shares nothing with an old one and can use nothing but a key, sends a nonce, and has it back from root.
+  - Makes one new connection that shares nothing with an old one and can use nothing but a key, sends a nonce, and
+    has it back from root.
   - Runs on the controller. Fails where the login fails, was made otherwise, or used another key.
 author: Latchkey contributors (@latchkey)
 options:
@@ -49,7 +50,7 @@ proof:
   description: The operator, the fingerprint of the key that was taken, the methods the host offered.
   returned: success
   type: dict
-  sample: {operator: admin, proven: true, how: a fresh login by key that became root, fingerprint: "SHA256:x", offered: [publickey]}
+  sample: {operator: admin, proven: true, fingerprint: "SHA256:x", offered: [publickey]}
 """
 
 from ansible.module_utils.basic import AnsibleModule

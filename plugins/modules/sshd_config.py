@@ -9,11 +9,14 @@ module: sshd_config
 short_description: Set what sshd really does, not what a file says
 version_added: 0.1.0
 description:
-  - Writes one drop-in of its own that is read before everything else, C(/etc/ssh/sshd_config.d/00-00-latchkey.conf), and leads
+  - Writes one drop-in of its own that is read before everything else,
+    C(/etc/ssh/sshd_config.d/00-00-latchkey.conf), and leads
     the main file to it where the distribution does not. Lines of others are not touched.
-  - The whole candidate configuration is checked by the host's own sshd, and its effective values are compared for every Match
+  - The whole candidate configuration is checked by the host's own sshd, and its effective values are compared for
+    every Match
     block and account, in check mode too. A line of others that wins is named with its file and line.
-  - sshd is reloaded, and the module waits until the listener has read the new configuration. A listener that is older than its
+  - sshd is reloaded, and the module waits until the listener has read the new configuration. A listener that is
+    older than its
     configuration is a change too.
 author: Latchkey contributors (@latchkey)
 options:
@@ -86,7 +89,7 @@ conflicts:
   returned: always
   type: list
   elements: str
-  sample: ["/etc/ssh/sshd_config:140: `PasswordAuthentication yes` under `Match User legacy` keeps PasswordAuthentication at yes"]
+  sample: ["/etc/ssh/sshd_config:9: `PasswordAuthentication yes` under `Match User x` keeps PasswordAuthentication at yes"]
 """
 
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module

@@ -9,7 +9,8 @@ module: transaction
 short_description: Change one host in one task, proven before and after
 version_added: 0.1.0
 description:
-  - Makes the changes of a plan. What adds a way in comes first, then a proof, then what takes a way away, then a proof that nothing is left to do.
+  - Makes the changes of a plan. What adds a way in comes first, then a proof, then what takes a way away, then a
+    proof that nothing is left to do.
   - Takes nothing away without a proof. This version is not guarded yet; it has no automatic way back.
   - Runs on the controller and never fails by itself. What went wrong is in RV(refused).
 author: Latchkey contributors (@latchkey)

@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections of our own beside the one Ansible made for a task: a fresh key login, and the configured way with checked host keys."""
+"""Connections of our own: a fresh key login, and the configured way with the host's key checked."""
 
 from __future__ import annotations
 

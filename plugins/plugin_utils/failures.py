@@ -124,7 +124,7 @@ def _mismatch(said: str) -> LatchkeyError:
     needs = interpreter.minimum()
     return HostError(
         f"ansible-core {core_version} needs Python 3.{needs} on the host ({_short(said)})",
-        "run with ansible-core 2.16 (`make harden CORE=2.16`), or install a newer Python on the host (`dnf install python3.12`)",
+        "run with ansible-core 2.16 (`make harden CORE=2.16`), or `dnf install python3.12` on the host",
         "python",
     )
 

@@ -21,8 +21,8 @@ MINIMUM_RSA_BITS = 2048
 class Identity(NamedTuple):
     """One key pair. ``path`` is its private file, '' where only the agent or Ansible holds it.
 
-    ``source`` is harden_key, private_key_file, private_key, agent, default or made; ``pending`` names a key that check mode
-    did not make; ``also`` are the fingerprints of other agent keys, any of which Ansible may use as well.
+    ``source`` is harden_key, private_key_file, private_key, agent, default or made; ``pending`` says that check mode
+    did not make it; ``also`` are the fingerprints of other agent keys, any of which Ansible may use as well.
     """
 
     source: str
@@ -37,7 +37,7 @@ class Identity(NamedTuple):
         return ["-o", "IdentitiesOnly=yes"] if self.path else []
 
     def may_be(self, fingerprint: str) -> bool:
-        """Say whether a login by this fingerprint is what Ansible uses as well: any key of the agent, if none was named."""
+        """Say whether Ansible may use this key as well: any of the agent, where none was named."""
         return self.source == "agent" and fingerprint in self.also
 
     def data(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def lines(action: Any, who: Identity) -> list[str]:
         wanted.append(f"set     ansible_ssh_private_key_file: {who.path}")
     if password and become_password == password:
         wanted.append(
-            "set     ansible_become_password: the sudo password by itself, not by way of ansible_password (sudo still wants it)"
+            "set     ansible_become_password: the sudo password itself, no longer by way of ansible_password"
         )
     if password:
         wanted.append("delete  ansible_password (also as ansible_ssh_pass or -k): it no longer opens the host")

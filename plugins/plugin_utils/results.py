@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError
 
 

@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Arguments of the ssh client: what is put before the user's own, what is taken out of them, how jump hosts are reached."""
+"""Arguments of the ssh client: what stands before the user's own, what is taken out, how jumps are made."""
 
 from __future__ import annotations
 

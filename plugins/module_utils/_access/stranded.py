@@ -29,7 +29,7 @@ class Person(NamedTuple):
 
 
 class Stranded(NamedTuple):
-    """An account that would be stranded; ``last`` is its last use of a method that goes away, None if there was none."""
+    """An account that would be stranded; ``last`` is its last use of a method that goes away, or None."""
 
     name: str
     last: Optional[Use]

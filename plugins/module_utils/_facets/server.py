@@ -200,7 +200,7 @@ def _settle(desired: Desired, current: Current, text: bytes, judge: Judge) -> Tu
     """Put our file into the tree; where it is not read first, lead the main file to it with an Include at its top."""
     tree = sshd_tree.with_files(current.tree, {DROP_IN: text})
     if not _read_first(tree, desired, current.version):
-        main = sshd_config.Document.parse(tree.files[tree.main], tree.main, tree.version)
+        main = sshd_config.parse(tree.files[tree.main], tree.main, tree.version)
         tree = sshd_tree.with_files(tree, {tree.main: main.with_first_line(f"Include {DROP_IN}").render()})
     problem, answers = judge(tree, current.probes)
     if problem:
@@ -210,7 +210,7 @@ def _settle(desired: Desired, current: Current, text: bytes, judge: Judge) -> Tu
 
 def _read_first(tree: sshd_tree.Tree, desired: Desired, version: SshdVersion) -> bool:
     """Say whether our file gives the global value of every keyword that stands in it."""
-    ours = sshd_config.Document.parse(tree.files[DROP_IN], DROP_IN, version)
+    ours = sshd_config.parse(tree.files[DROP_IN], DROP_IN, version)
     sources = effective.evaluate(tree, None).sources
     for line in ours.lines:
         if line.keyword is None or line.block is not None or line.keyword == "match":
@@ -266,7 +266,7 @@ def _nothing_else(
     }
     ours |= {ways.printed(rule.keyword) for rule in wanted}
     ours |= {also for name in list(ours) for also in ways.also_printed(current.version).get(name, ())}
-    for probe, before, after in zip(current.probes, current.answers, answers):
+    for before, after in zip(current.answers, answers):
         other = sorted(
             name for name in set(before) | set(after) if before.get(name) != after.get(name) and name not in ours
         )

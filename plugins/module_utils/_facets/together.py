@@ -101,7 +101,7 @@ def _check_stranded(
         refused.append(
             Refused(
                 f"this host takes Kerberos tickets (GSSAPIAuthentication yes, {_KEYTAB} is there)",
-                "keep them with harden_methods: [publickey, gssapi-with-mic], or accept it with harden_stranded: report",
+                "keep them: harden_methods: [publickey, gssapi-with-mic], or accept it: harden_stranded: report",
                 "stranded",
             )
         )

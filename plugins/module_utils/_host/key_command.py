@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys that come from AuthorizedKeysCommand (IPA, SSSD, EC2): ask the command as sshd would. PRIVATE to the collection."""
+"""Keys that come from AuthorizedKeysCommand (IPA, SSSD, EC2), asked as sshd would. PRIVATE to the collection."""
 
 import shlex
 from typing import Dict, Mapping, Tuple

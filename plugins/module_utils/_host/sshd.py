@@ -116,7 +116,7 @@ def read_tree(sshd: Sshd) -> sshd_tree.Tree:
 
 
 class Candidate:
-    """A configuration tree as files in a scratch directory, Include lines led there, to be asked about by sshd itself."""
+    """A configuration tree as files in a scratch directory, to be asked about by sshd itself."""
 
     def __init__(self, sshd: Sshd, tree: sshd_tree.Tree) -> None:
         self._sshd = sshd

@@ -19,7 +19,7 @@ _EXIT_AFTER_ANSWER = 0
 
 
 def run_as(account: accounts.Account, work: Callable[[], Any]) -> Any:
-    """Run ``work`` as the account (user, group, all groups, umask 077) and return what it returns, or raise what it raised.
+    """Run ``work`` as the account (user, all its groups, umask 077); return or raise what it does.
 
     ``work`` must return plain values. Errors of the engine and OSError pass through; a child that dies is a HostError.
     """

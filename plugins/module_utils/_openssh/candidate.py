@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lead Include lines of a configuration to a copy of the tree below another root. Pure. PRIVATE to the collection."""
+
 from . import sshd_config
 from .version import SshdVersion
 
@@ -11,7 +12,7 @@ def with_include_root(data: bytes, version: SshdVersion, base_dir: str, root: st
 
     Relative patterns are below ``base_dir`` (sshd_config(5) Include).
     """
-    document = sshd_config.Document.parse(data, "", version)
+    document = sshd_config.parse(data, "", version)
     return b"".join(_moved(line, base_dir, root) for line in document.lines)
 
 
@@ -19,7 +20,7 @@ def _moved(line: sshd_config.Line, base_dir: str, root: str) -> bytes:
     if line.keyword != "include" or line.problem:
         return line.raw
     patterns = [pattern if pattern.startswith("/") else f"{base_dir}/{pattern}" for pattern in line.args]
-    end = line.raw[len(line.raw.rstrip(b"\r\n")):]
+    end = line.raw[len(line.raw.rstrip(b"\r\n")) :]
     return b"Include " + " ".join(f'"{root}{pattern}"' for pattern in patterns).encode("utf-8", "surrogateescape") + end
 
 
