@@ -61,21 +61,27 @@ class ActionModule(ActionBase):
         arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
         if not who.pending:
             proof = proofs.by_plan(self, who, policy, task_vars, arguments)
-            if proof.reached.transcript.authenticated or not self._may_fall_back(proof):
+            if proof.reached.transcript.authenticated or not self._may_fall_back(proof, who):
                 return self._by_key(proof, who, policy)
-        return self._as_configured(policy, arguments, task_vars)
+        return self._as_configured(who, policy, arguments, task_vars)
 
-    def _may_fall_back(self, proof: proofs.Proof) -> bool:
-        """Only the target's own refusal of the key leads to a password: never a host key, a penalty or a timeout."""
-        return proof.reached.transcript.refused is not None and connections.has_password(self)
+    def _may_fall_back(self, proof: proofs.Proof, who: identity.Identity) -> bool:
+        """Only the target's own refusal of the key leads to another way: never a host key, a penalty or a timeout.
+
+        Without a password, a ticket or another key than the one refused, the other way would be the same again.
+        """
+        if proof.reached.transcript.refused is None:
+            return False
+        other_key = who.source in ("harden_key", "made")
+        return connections.has_password(self) or other_key or "gssapi-with-mic" in proof.reached.transcript.offered
 
     def _by_key(self, proof: proofs.Proof, who: identity.Identity, policy: host_key.HostKeyPolicy) -> dict[str, Any]:
         if not proof.reached.transcript.authenticated:
             raise failures.of_login(proof.reached, proof.operator)
-        if proof.problem is not None and not proof.result.get("login"):
+        if proof.problem is not None and not proof.result.get("login") and not proof.result.get("error"):
             raise proof.problem
         shown = _shown(proof.result)
-        if proof.problem is not None:
+        if proof.problem is not None and not proof.result.get("error"):
             shown["refused"] = [*shown["refused"], results.describe(proof.problem)]
         shown.update(reached="key", proofs=[proof.record()], accepted_host_key=_accepted(proof.reached))
         if not shown.get("planned") and not shown["refused"]:
@@ -90,17 +96,39 @@ class ActionModule(ActionBase):
         shown["refused"] += [results.describe(proof.problem) for proof in done.failed if proof.problem]
 
     def _as_configured(
-        self, policy: host_key.HostKeyPolicy, arguments: dict[str, Any], task_vars: dict[str, Any]
+        self,
+        who: identity.Identity,
+        policy: host_key.HostKeyPolicy,
+        arguments: dict[str, Any],
+        task_vars: dict[str, Any],
     ) -> dict[str, Any]:
         connection = connections.configured(self, policy)
         result, reached = proofs.run_module(self, connection, "plan", arguments, task_vars)
         user = connection.get_option("remote_user") or ""
         if result is None:
-            raise failures.of_sudo(reached.error) or failures.of_login(reached, user)
+            raise failures.of_login(reached, user)
         problem = failures.of_module(result, reached)
         if problem is not None:
             raise problem
-        return dict(_shown(result), reached="configured", accepted_host_key=_accepted(reached))
+        shown = dict(_shown(result), reached="configured", accepted_host_key=_accepted(reached))
+        if who.pending:
+            _mark_pending(shown, who, user)
+        elif not shown.get("planned") and not shown["refused"]:
+            reason = f"the key {who.fingerprint} is in place, and sshd does not take it"
+            shown["refused"] = [results.describe(Refused(reason, _NOT_TAKEN, user))]
+        return shown
+
+
+_NOT_TAKEN = (
+    "see /var/log/secure on the host for the reason: AllowUsers, modes on the way to the key file, options of the key"
+)
+
+
+def _mark_pending(shown: dict[str, Any], who: identity.Identity, user: str) -> None:
+    """Say by name which change stands for the text of a key that check mode did not make."""
+    for change in shown.get("changes", []):
+        if change["facet"] == "keys" and change["kind"] == "file" and change["owner"] == user:
+            change.update(what=f"{change['what']}, one of them not made yet ({who.path})", sha256_after="")
 
 
 def _accepted(reached: connections.Reached) -> str:

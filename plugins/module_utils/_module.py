@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The boundary to Ansible: argument specs, errors, results, check mode. PRIVATE to the collection."""
 
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -101,29 +101,23 @@ def _result(planned: Sequence[Change], conflicts: Sequence[str]) -> Dict[str, An
 
 def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
     params = module.params
+    login = dict(nonce=params["nonce"], euid=together.effective_user())
+    if login["euid"] != 0:
+        not_root = Refused("this login did not become root", "set ansible_become: true and allow sudo", "become")
+        return dict(changed=False, planned=False, refused=[describe(not_root)], login=login)
     desired = {name: value for name, value in params["desired"].items() if value}
     policy = together.Policy(params["stranded"], tuple(params["stranded_ok"]), params["stranded_days"])
     with Host() as host:
-        found = together.plan(desired, policy, host)
-        refused: List[LatchkeyError] = list(found.refused)
-        refused += [
-            problem for problem in (together.operator_problem(name, host) for name in params["operators"]) if problem
-        ]
-        if together.effective_user() != 0:
-            refused.append(
-                Refused("this login did not become root", "set ansible_become: true and allow sudo", "become")
-            )
-        version = ".".join(str(part) for part in host.sshd.version[:3]) if not refused else ""
-    result = _result(found.changes, found.conflicts)
-    result.update(
+        found = together.plan(desired, policy, params["operators"], host)
+    return dict(
+        _result(found.changes, found.conflicts),
         changed=False,
         planned=bool(found.changes),
-        refused=[describe(error) for error in refused],
+        refused=[describe(error) for error in found.refused],
         stranded=found.stranded,
-        login=dict(nonce=params["nonce"], euid=together.effective_user()),
-        sshd_version=version,
+        login=login,
+        sshd_version=found.sshd_version,
     )
-    return result
 
 
 __all__ = [

@@ -186,7 +186,7 @@ def _listen(connection: Any, said: list[str]) -> None:
 
 
 _PREFIX = re.compile(
-    r"^.*?(?:Failed to connect to the host via ssh|Invalid/incorrect (?:username/)?password[^:]*): ?", re.S
+    r"^.*?(?:Failed to connect to the host via ssh|Invalid/incorrect (?:username/)?password[^:]*|over ssh): ?", re.S
 )
 
 

@@ -40,6 +40,7 @@ _SUDO = (
         "run `dnf install sudo` as root",
     ),
 )
+UNREACHABLE = "cannot be reached"
 _OLD_PYTHON = ("Ansible requires Python", "future feature annotations", "SyntaxError")
 _NO_PYTHON = ("No such file or directory", "not found")
 
@@ -47,6 +48,9 @@ _NO_PYTHON = ("No such file or directory", "not found")
 def of_login(reached: Reached, user: str) -> LatchkeyError:
     """Say why a login failed before any command ran."""
     said = reached.transcript
+    sudo = of_sudo(reached.error)
+    if sudo is not None:
+        return sudo
     if transcript.host_key_failed(said):
         return Refused(
             f"the host's key is not the one that is known: no password was sent. ssh says: {said.words}",
@@ -74,9 +78,7 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
             _WRONG_PASSWORD,
             user,
         )
-    return HostError(
-        f"the host cannot be reached: {said.words or reached.error}", "check its address, network and sshd"
-    )
+    return HostError(said.words or reached.error, "check its address, the network and sshd", UNREACHABLE)
 
 
 _WRONG_PASSWORD = "check ansible_user and ansible_password (or -k)"
@@ -133,4 +135,4 @@ def _short(text: str) -> str:
     return " ".join(text.split())[-300:]
 
 
-__all__ = ["of_login", "of_module", "of_sudo"]
+__all__ = ["UNREACHABLE", "of_login", "of_module", "of_sudo"]

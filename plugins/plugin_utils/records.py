@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import results
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import failures, results
 
-_ORDER = ("refused", "changed", "would change", "unchanged")
-_COLORS = {"refused": "red", "changed": "yellow", "would change": "yellow", "unchanged": "green"}
+_ORDER = ("unreachable", "refused", "changed", "would change", "unchanged")
+_COLORS = {"unreachable": "red", "refused": "red", "changed": "yellow", "would change": "yellow", "unchanged": "green"}
 
 
 class Line(NamedTuple):
@@ -47,7 +47,7 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
 
 def _status(refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], ran: bool) -> str:
     if refused:
-        return "refused"
+        return "unreachable" if refused[0].startswith(failures.UNREACHABLE) else "refused"
     if changes:
         return "changed"
     return "would change" if planned and not ran else "unchanged"
@@ -71,7 +71,7 @@ def summary(records: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[L
 def _host_lines(record: Mapping[str, Any]) -> list[Line]:
     color = _COLORS[record["status"]]
     lines = [Line(f"  {record['host']}: {record['status']}{_proven(record)}", color)]
-    lines += [Line(f"      refused: {reason}", color) for reason in record["refused"]]
+    lines += [Line(f"      {reason}", color) for reason in record["refused"]]
     lines += [Line(f"      {change['path']}: {change['what']}") for change in record["changed"] or record["planned"]]
     if record["key_made"]:
         lines.append(Line(f"      key made: {record['key_made']} (keep a copy: without it nobody gets in)"))

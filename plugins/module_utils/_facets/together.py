@@ -33,10 +33,16 @@ class Everything(NamedTuple):
     conflicts: List[str]
     stranded: List[Dict[str, Any]]
     refused: List[LatchkeyError]
+    sshd_version: str
 
 
-def plan(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host) -> Everything:
-    """Plan every facet that ``desired`` names; what a facet refuses is collected, so that one look shows everything."""
+def plan(desired: Mapping[str, Mapping[str, Any]], policy: Policy, operators: Sequence[str], host: Host) -> Everything:
+    """Plan every facet that ``desired`` names; what is refused is collected, so that one look shows everything.
+
+    Raises:
+        HostError: there is no sshd that could be planned for.
+    """
+    version = host.sshd.version
     changes: List[Change] = []
     conflicts: List[str] = []
     refused: List[LatchkeyError] = []
@@ -48,19 +54,26 @@ def plan(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host) -
                 conflicts += outcome.conflicts
             except LatchkeyError as error:
                 refused.append(error)
+    refused += [problem for problem in (operator_problem(name, host) for name in operators) if problem]
     found: List[Dict[str, Any]] = []
-    if any(change.facet == "server" and change.phase == NARROW for change in changes):
-        found, more = _check_stranded(desired, policy, host)
-        refused += more
-    return Everything(changes, conflicts, found, refused)
+    if not refused and any(change.facet == "server" and change.phase == NARROW for change in changes):
+        found, refused = _check_stranded(desired, policy, host)
+    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}p{version.patch}")
 
 
 def operator_problem(name: str, host: Host) -> Optional[LatchkeyError]:
     """Say why an operator could not be let in whatever keys it has, or None."""
+    account = accounts.find(name)
+    if account is None:
+        return Refused(f"the operator `{name}` does not exist on this host", "correct its name", name)
     try:
-        account = host.account(name)
-    except Refused as error:
+        return _operator_problem(account, host)
+    except LatchkeyError as error:
         return error
+
+
+def _operator_problem(account: accounts.Account, host: Host) -> Optional[LatchkeyError]:
+    name = account.name
     methods = host.effective(account).get("authenticationmethods", ("any",))[0]
     if methods not in ("any", "publickey"):
         return Refused(
