@@ -18,9 +18,12 @@ from ansible.plugins.connection import ssh as core_ssh
 from ansible.plugins.loader import connection_loader
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Refused
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import ssh_arguments, transcript
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.deadline import Deadline
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
 
+# A login with its module: reading 90 days of a slow host's journal is the longest of what is done in one.
+LOGIN_SECONDS = 240
 _MIXING = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 
 
@@ -103,13 +106,16 @@ def run(action: Any, connection: Any, work: Any) -> tuple[Any, Reached]:
     action._connection, action._play_context = connection, connection._play_context
     error, value = "", None
     try:
-        value = work()
+        with Deadline(LOGIN_SECONDS) as deadline:
+            value = work()
     except (AnsibleConnectionFailure, AnsibleError) as failure:
         said.append(_without_prefix(str(failure)))
         error = "the login failed"
     finally:
         action._connection, action._play_context = before
     heard = transcript.read("\n".join(said))
+    if deadline.passed:
+        return None, Reached(heard, f"the host accepted the connection and did not answer within {LOGIN_SECONDS} s")
     return value, Reached(heard, error and (heard.words or error))
 
 

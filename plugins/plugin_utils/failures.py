@@ -78,7 +78,7 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
             _WRONG_PASSWORD,
             user,
         )
-    return HostError(said.words or reached.error, "check its address, the network and sshd", UNREACHABLE)
+    return HostError(reached.error or said.words, "check its address, the network and sshd", UNREACHABLE)
 
 
 _WRONG_PASSWORD = "check ansible_user and ansible_password (or -k)"
