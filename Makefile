@@ -26,8 +26,7 @@ test-all: venv  ## the same, with every start state on every generation
 	@LATCHKEY_MATRIX=full $(STEPS) lint unit differential sanity tarball hosts molecule e2e
 
 venv:  ## the Python environments below .venv (new: newest ansible-core, 2.16: for AlmaLinux 8)
-	@tests/tools/venv new test
-	@tests/tools/venv 2.16 test
+	@tests/tools/venv 2.16 test & tests/tools/venv new test && wait $$!
 
 lint: venv  ## ruff, yamllint, mypy, ansible-lint
 	@$(STEPS) $@
