@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 from typing import Any
@@ -29,10 +28,10 @@ class ActionModule(ActionBase):
         try:
             wanted = key_making.Wanted.from_args(self._task.args)
             found = self._existing(wanted)
-            made = found is None
+            self._made = False
             if found is None:
                 found = self._make(wanted)
-            result.update(changed=made, identity=found.data(), refused=[])
+            result.update(changed=self._made or found.pending, identity=found.data(), refused=[])
         except (LatchkeyError, AnsibleError) as error:
             result.update(changed=False, identity=None, refused=[results.describe(error)])
         return result
@@ -80,27 +79,14 @@ class ActionModule(ActionBase):
             )
         if self._task.check_mode:
             return key_making.pending(wanted, path)
-        return _made_once(wanted, path)
+        self._made = key_making.make(wanted, path)
+        return identity.of_file(path, "made")
 
     def _option(self, name: str) -> str:
         try:
             return str(self._connection.get_option(name) or "")
         except KeyError:
             return ""
-
-
-def _made_once(wanted: key_making.Wanted, path: str) -> identity.Identity:
-    """Make the pair under a lock: of any number of forks one makes it, and all others find it."""
-    directory = os.path.dirname(path)
-    os.makedirs(directory, 0o700, exist_ok=True)
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(path):
-            key_making.make(wanted, path)
-        return identity.of_file(path, "made")
-    finally:
-        os.close(lock)
 
 
 __all__ = ["ActionModule"]

@@ -31,7 +31,8 @@ class ActionModule(ActionBase):
                 display.display(line.text, color=line.color)
         result.update(changed=False, record=record)
         if record["refused"]:
-            result.update(failed=True, msg="; ".join(record["refused"]))
+            told = {name: value for name, value in record.items() if value and name != "refused"}
+            result.update(failed=True, msg="; ".join(record["refused"]), record=told)
         return result
 
 

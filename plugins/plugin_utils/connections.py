@@ -115,7 +115,9 @@ def run(action: Any, connection: Any, work: Any) -> tuple[Any, Reached]:
         action._connection, action._play_context = before
     heard = transcript.read("\n".join(said))
     if deadline.passed:
-        return None, Reached(heard, f"the host accepted the connection and did not answer within {LOGIN_SECONDS} s")
+        return None, Reached(
+            transcript.read(""), f"the host accepted the connection and did not answer within {LOGIN_SECONDS} s"
+        )
     return value, Reached(heard, error and (heard.words or error))
 
 

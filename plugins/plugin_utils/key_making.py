@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keypair
+from ansible_collections.latchkey.ssh.plugins.module_utils._host import private_keys
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import keys
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.key_blob import examine
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
 
 _TYPES = ("auto", "ed25519", "ecdsa", "rsa")
@@ -49,45 +51,40 @@ class Wanted(NamedTuple):
         )
 
 
-def key_type(wanted: str) -> str:
-    """Return the type for auto: ed25519, or ecdsa on a controller in FIPS mode, which refuses ed25519."""
-    if wanted != "auto":
-        return wanted
-    try:
-        with open("/proc/sys/crypto/fips_enabled", encoding="ascii") as file:
-            return "ecdsa" if file.read().strip() == "1" else "ed25519"
-    except OSError:
-        return "ed25519"
-
-
 def default_path(wanted: str) -> str:
     """Return where ssh itself looks for a key of this type."""
-    return f"~/.ssh/id_{key_type(wanted)}"
+    return f"~/.ssh/id_{keypair.default_type() if wanted == 'auto' else wanted}"
 
 
-def make(wanted: Wanted, path: str) -> None:
-    """Make the pair; one with a passphrase goes into the agent at once, or is not made at all."""
+def make(wanted: Wanted, path: str) -> bool:
+    """Make the pair unless another fork just did; say whether it was made here.
+
+    One with a passphrase goes into the agent at once, or is not made at all.
+    """
     if wanted.passphrase and not os.environ.get("SSH_AUTH_SOCK"):
         raise Refused(
             "a key with a passphrase needs an agent, and none runs",
             'run `eval "$(ssh-agent)"` in the shell that starts Ansible, or leave harden_key_passphrase unset',
             "harden_key_passphrase",
         )
-    keypair.ensure(_params(wanted, path))
+    done = keypair.ensure(_params(wanted, path), check_mode=False)
     if wanted.passphrase:
         _add_to_agent(wanted, path)
+    return bool(done["changed"])
 
 
 def pending(wanted: Wanted, path: str) -> Identity:
     """Return a stand-in for the key that check mode does not make; its text will be another one."""
-    key = keys.parse_public_key(keypair.throw_away_public_key(_params(wanted, path)), path)
+    foretold = keypair.ensure(_params(wanted, path), check_mode=True)
+    container = private_keys.generate(foretold["type"], foretold["size"], foretold["comment"])
+    key = keys.PublicKey(examine(container.public).type, container.public, foretold["comment"])
     return Identity("made", path, key.text, key.fingerprint, pending=True)
 
 
 def _params(wanted: Wanted, path: str) -> dict[str, Any]:
     return {
         "path": path,
-        "type": key_type(wanted.type),
+        "type": wanted.type,
         "size": wanted.size or None,
         "comment": wanted.comment or None,
         "passphrase": wanted.passphrase or None,
@@ -97,14 +94,12 @@ def _params(wanted: Wanted, path: str) -> dict[str, Any]:
 
 
 def _add_to_agent(wanted: Wanted, path: str) -> None:
-    text = keypair.decrypted(path, wanted.passphrase)
+    with open(path, "rb") as file:
+        text = private_keys.rewrite(file.read(), wanted.passphrase, "", wanted.comment)
     done = subprocess.run(["ssh-add", "-q", "-"], input=text, capture_output=True, check=False)
     if done.returncode != 0:
-        raise HostError(
-            f"the agent did not take the new key: {done.stderr.decode(errors='replace').strip()}",
-            f"run `ssh-add {path}`",
-            path,
-        )
+        said = done.stderr.decode(errors="replace").strip()
+        raise HostError(f"the agent did not take the new key: {said}", f"run `ssh-add {path}`", path)
 
 
-__all__ = ["Wanted", "default_path", "key_type", "make", "pending"]
+__all__ = ["Wanted", "default_path", "make", "pending"]

@@ -40,9 +40,18 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "conflicts": list(transaction.get("conflicts") or plan.get("conflicts") or []),
         "refused": refused,
         "accepted_host_key": plan.get("accepted_host_key") or "",
-        "key_made": (key.get("identity") or {}).get("path", "") if key.get("changed") else "",
+        "key_made": _key_made(key),
         "inventory": list(plan.get("inventory") or []) if not refused else [],
     }
+
+
+def _key_made(key: Mapping[str, Any]) -> str:
+    identity = key.get("identity") or {}
+    if not key.get("changed"):
+        return ""
+    if identity.get("pending"):
+        return f"key to be made: {identity['path']}"
+    return f"key made: {identity['path']} (keep a copy: without it nobody gets in)"
 
 
 def _status(refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], ran: bool) -> str:
@@ -74,7 +83,7 @@ def _host_lines(record: Mapping[str, Any]) -> list[Line]:
     lines += [Line(f"      {reason}", color) for reason in record["refused"]]
     lines += [Line(f"      {change['path']}: {change['what']}") for change in record["changed"] or record["planned"]]
     if record["key_made"]:
-        lines.append(Line(f"      key made: {record['key_made']} (keep a copy: without it nobody gets in)"))
+        lines.append(Line(f"      {record['key_made']}"))
     if record["accepted_host_key"]:
         lines.append(Line(f"      host key accepted on first contact: {record['accepted_host_key']}"))
     lines += [Line(f"      still open by a line of others: {conflict}", "yellow") for conflict in record["conflicts"]]
