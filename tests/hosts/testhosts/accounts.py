@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accounts that every test host has, and their passwords: throw-away hosts on a bridge of this machine, no secrets."""
+"""The accounts of every test host and their passwords: no secrets, the hosts live on a bridge of this machine."""
 
 OPERATOR = "admin"
 PASSWORDS = {

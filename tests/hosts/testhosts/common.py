@@ -7,8 +7,9 @@ import contextlib
 import fcntl
 import hashlib
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
 PROJECT = HOME.parents[1]
@@ -22,8 +23,8 @@ class ToolError(Exception):
 
 def run(argv: Sequence[str], *, stdin: bytes | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     """Run a program and return its output; raise ToolError with its last words when it fails and `check` is set."""
-    done = subprocess.run(argv, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    feed: Mapping[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    done = subprocess.run(argv, capture_output=True, check=False, **feed)
     if check and done.returncode != 0:
         words = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-8:]
         raise ToolError(f"{' '.join(argv[:12])}: exit {done.returncode}\n  " + "\n  ".join(words))
@@ -59,5 +60,7 @@ def tree_bytes(root: Path) -> bytes:
         if path.is_symlink():
             lines.append(f"{path.relative_to(root)} -> {path.readlink()}".encode())
         elif path.is_file() and "__pycache__" not in path.parts:
-            lines.append(f"{path.relative_to(root)} {path.stat().st_mode & 0o111:o}".encode() + b"\0" + path.read_bytes())
+            lines.append(
+                f"{path.relative_to(root)} {path.stat().st_mode & 0o111:o}".encode() + b"\0" + path.read_bytes()
+            )
     return b"\0".join(lines)

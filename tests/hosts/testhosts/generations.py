@@ -26,6 +26,35 @@ GENERATIONS = {
     10: Generation(10, "10.0", "trixie", "docker.io/almalinux/10-init"),
 }
 
+# What a minimal installation of AlmaLinux has and its init image lacks.
+ALMALINUX_PACKAGES = (
+    "openssh-server",
+    "openssh-clients",
+    "sudo",
+    "firewalld",
+    "nftables",
+    "rsyslog",
+    "iproute",
+    "procps-ng",
+    "passwd",
+)
+
 # What a stand-in is made of. libnss-extrausers: accounts that are in no /etc/passwd (start state ipa).
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "openssh-client", "python3", "sudo",
-            "iproute2", "procps", "netbase", "passwd", "firewalld", "nftables", "rsyslog", "libnss-extrausers")
+PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "openssh-server",
+    "openssh-client",
+    "python3",
+    "sudo",
+    "iproute2",
+    "procps",
+    "netbase",
+    "passwd",
+    "firewalld",
+    "nftables",
+    "rsyslog",
+    "libnss-extrausers",
+)

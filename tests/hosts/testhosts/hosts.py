@@ -4,16 +4,18 @@
 """Hosts: boot, stop, reset, restart. podman's own labels are the record of what exists."""
 
 import contextlib
+import functools
+import io
 import json
 import re
+import tarfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 from . import image, states
-from .common import BUILD, ToolError, locked
+from .common import BUILD, ToolError, locked, run
 from .generations import GENERATIONS
 from .podman import BASE, HOST_OPTIONS, NETWORK, PREFIX, beside, ensure_network, exec_in, podman, query
 
@@ -47,8 +49,17 @@ def listed() -> list[Host]:
     found = []
     for entry in query("ps", "-a", "--filter", f"label={LABEL}", "--format", "json"):
         labels = entry["Labels"]
-        found.append(Host(labels[LABEL], int(labels["latchkey.generation"]), labels["latchkey.state"], labels["latchkey.kind"],
-                          labels["latchkey.ip"], labels["latchkey.image"], entry["State"] == "running"))
+        found.append(
+            Host(
+                labels[LABEL],
+                int(labels["latchkey.generation"]),
+                labels["latchkey.state"],
+                labels["latchkey.kind"],
+                labels["latchkey.ip"],
+                labels["latchkey.image"],
+                entry["State"] == "running",
+            )
+        )
     return sorted(found, key=lambda host: (host.generation, host.name))
 
 
@@ -61,7 +72,7 @@ def get(name: str) -> Host:
 
 
 def parse(spec: str) -> tuple[str, int, str]:
-    """Turn NAME[=GEN[:STATE]] into its parts; without GEN it is read from the end of the name, STATE is stock by default."""
+    """Turn NAME[=GEN[:STATE]] into its parts; GEN is read from the end of the name by default, STATE is stock."""
     match = re.fullmatch(r"([a-z][a-z0-9-]{0,30}?)(?:=(\d+)(?::([a-z]+))?)?", spec)
     if match is None:
         raise ToolError(f"{spec!r}: write NAME, NAME=GEN or NAME=GEN:STATE, for example web1=9:match")
@@ -94,41 +105,57 @@ def release(names: Iterable[str]) -> None:
     with locked("addresses"):
         if path.exists():
             have = json.loads(path.read_text(encoding="ascii"))
-            path.write_text(json.dumps({k: v for k, v in have.items() if k not in set(names)}, indent=1), encoding="ascii")
+            path.write_text(
+                json.dumps({k: v for k, v in have.items() if k not in set(names)}, indent=1), encoding="ascii"
+            )
 
 
 def up(specs: Iterable[str], kind: str, say: Say) -> None:
     """Boot what is not up yet; a host that exists with another generation or state is refused, not replaced."""
-    wanted = [parse(spec) for spec in specs]
-    existing = {host.name: host for host in listed()}
-    missing = []
-    for name, number, state in wanted:
-        host = existing.get(name)
-        if host and (host.generation, host.state) != (number, state):
-            raise ToolError(f"{name} is up as {host.generation}:{host.state}; take it down first: hosts down {name}")
-        if host is None:
-            missing.append((name, number, state))
-    images = _images({number for _name, number, _state in wanted}, kind, say)
-    ensure_network()
-    ips = addresses(name for name, _number, _state in missing)
-    for which in ("operator", "guide") if missing else ():
-        with locked("keys"):
-            states.public_key(which)
-    new = [Host(name, number, state, images[number][1], ips[name], images[number][0], True) for name, number, state in missing]
-    stopped = [existing[name] for name, _number, _state in wanted if name in existing and not existing[name].running]
-    _together([lambda host=host: (_create(host), boot(host, say)) for host in new]
-              + [lambda host=host: boot(host, say) for host in stopped])
-    for name, _number, _state in wanted:
-        if name in existing and existing[name].running:
-            say(line(existing[name], "already up"))
+    wanted = {name: (number, state) for name, number, state in map(parse, specs)}
+    existing = {host.name: host for host in listed() if host.name in wanted}
+    for host in existing.values():
+        if (host.generation, host.state) != wanted[host.name]:
+            is_now = f"{host.name} is there as {host.generation}:{host.state}"
+            raise ToolError(f"{is_now}; take it down first: hosts down {host.name}")
+    missing = {name: what for name, what in wanted.items() if name not in existing}
+    new = _planned(missing, kind, say)
+    stopped = [host for host in existing.values() if not host.running]
+    together(
+        [functools.partial(_create_and_boot, host, say) for host in new]
+        + [functools.partial(boot, host, say) for host in stopped]
+    )
+    for host in existing.values():
+        if host.running:
+            say(line(host, "already up"))
+
+
+def _planned(missing: dict[str, tuple[int, str]], kind: str, say: Say) -> list[Host]:
+    """Return the hosts to make, with image, network and address ready for each."""
+    images = _images({number for number, _state in missing.values()}, kind, say)
+    with locked("network"):
+        ensure_network()
+    ips = addresses(missing)
+    return [
+        Host(name, number, state, images[number][1], ips[name], images[number][0], True)
+        for name, (number, state) in missing.items()
+    ]
+
+
+def _create_and_boot(host: Host, say: Say) -> None:
+    _create(host)
+    boot(host, say)
 
 
 def _images(numbers: set[int], kind: str, say: Say) -> dict[int, tuple[str, str]]:
     with locked("images"), ThreadPoolExecutor(3) as pool:
-        return dict(zip(sorted(numbers), pool.map(lambda number: image.ensure(number, kind, say), sorted(numbers)), strict=True))
+        return dict(
+            zip(sorted(numbers), pool.map(lambda number: image.ensure(number, kind, say), sorted(numbers)), strict=True)
+        )
 
 
-def _together(jobs: list[Callable[[], object]]) -> None:
+def together(jobs: Sequence[Callable[[], object]]) -> None:
+    """Do jobs in parallel; all are finished when this returns, and the first error is raised then."""
     with ThreadPoolExecutor(PARALLEL) as pool:
         for future in [pool.submit(job) for job in jobs]:
             future.result()
@@ -140,35 +167,107 @@ def line(host: Host, word: str) -> str:
 
 
 def _create(host: Host) -> None:
-    """Create the container, give it back its host keys if it had some, and apply what its state has for before the boot."""
-    labels = {LABEL: host.name, "latchkey.generation": str(host.generation), "latchkey.state": host.state,
-              "latchkey.kind": host.kind, "latchkey.ip": host.ip, "latchkey.image": host.image}
-    podman("create", "--name", host.container, "--hostname", host.name, "--network", NETWORK, "--ip", host.ip,
-           *HOST_OPTIONS, *(f"--label={key}={value}" for key, value in labels.items()), host.image, "/sbin/init")
+    """Create the container, give it its former host keys back, apply what its state has for before the boot."""
+    labels = {
+        LABEL: host.name,
+        "latchkey.generation": str(host.generation),
+        "latchkey.state": host.state,
+        "latchkey.kind": host.kind,
+        "latchkey.ip": host.ip,
+        "latchkey.image": host.image,
+    }
+    podman(
+        "create",
+        "--name",
+        host.container,
+        "--hostname",
+        host.name,
+        "--network",
+        NETWORK,
+        "--ip",
+        host.ip,
+        "--mac-address",
+        mac(host.ip),
+        *HOST_OPTIONS,
+        *(f"--label={key}={value}" for key, value in labels.items()),
+        host.image,
+        "/sbin/init",
+    )
     root = podman("mount", host.container).stdout.decode().strip()
     try:
-        kept = BUILD / "keys" / host.name / "host_keys.tar"
+        kept = BUILD / "kept" / host.name / "host_keys.tar"
         if kept.exists():
             beside("tar", "-xpf", str(kept), "-C", f"{root}/etc/ssh")
-        state = states.load(host.state)
-        if state.has("before_boot"):
-            beside("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "chroot", root, "/bin/sh", "-s",
-                   stdin=states.program(state, "before_boot", host.generation))
+        script = states.program(states.load(host.state), host.generation, "exempt_tester; before_boot")
+        beside("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "chroot", root, "/bin/sh", "-s", stdin=script)
     finally:
         podman("umount", host.container)
 
 
+def mac(ip: str) -> str:
+    """Return the hardware address for an address: a host reset to a new one would be deaf until ARP caches forget."""
+    return "52:54:" + ":".join(f"{int(part):02x}" for part in ip.split("."))
+
+
 def boot(host: Host, say: Say) -> None:
-    """Start a created or stopped host, await its sshd, apply what its state has for after the first boot, keep its host keys."""
+    """Start a host, await its sshd, keep its host keys, apply what its state has for after the first boot."""
     started = time.monotonic()
     podman("start", host.container)
     await_sshd(host)
-    first = not (BUILD / "keys" / host.name / "booted").exists()
-    state = states.load(host.state)
-    if first and state.has("after_boot"):
-        exec_in(host.name, "/bin/sh", "-s", stdin=states.program(state, "after_boot", host.generation))
     keep_keys(host)
+    if not (BUILD / "kept" / host.name / "booted").exists():
+        _after_first_boot(host)
+        (BUILD / "kept" / host.name / "booted").touch()
     say(line(host, f"up in {time.monotonic() - started:.1f} s"))
+
+
+def _after_first_boot(host: Host) -> None:
+    """Do the logins and run the script that a host's state has for after the first boot."""
+    state = states.load(host.state)
+    for entry in state.lines("login"):
+        log_in(host, entry.split(), "true")
+    if state.has("after_boot"):
+        exec_in(host.name, "/bin/sh", "-s", stdin=states.program(state, host.generation, "after_boot"))
+    for entry in state.lines("login-later"):
+        log_in(host, entry.split(), "-s", "sftp", source=other_address())
+
+
+def log_in(host: Host, who: Sequence[str], *command: str, source: str = "") -> None:
+    """Really log in by password as (user, password), from another address of the bridge where `source` names one."""
+    user, password = who
+    known = BUILD / "kept" / host.name / "known_hosts"
+    known.write_text(
+        "".join(f"{host.ip} {path.read_text(encoding='ascii')}" for path in known.parent.glob("*.pub")),
+        encoding="ascii",
+    )
+    run(
+        [
+            "env",
+            f"SSHPASS={password}",
+            "sshpass",
+            "-e",
+            "ssh",
+            "-F",
+            "none",
+            "-o",
+            f'UserKnownHostsFile="{known}"',
+            "-o",
+            "PreferredAuthentications=password",
+            "-o",
+            "LogLevel=ERROR",
+            *(["-b", source] if source else []),
+            f"{user}@{host.ip}",
+            *command,
+        ]
+    )
+
+
+def other_address() -> str:
+    """Return a second address of the tester on the bridge, given to it now."""
+    address = f"{BASE}.3"
+    bridge = query("network", "inspect", NETWORK)[0]["network_interface"]
+    run(["ip", "address", "replace", f"{address}/32", "dev", bridge])
+    return address
 
 
 def await_sshd(host: Host) -> None:
@@ -184,46 +283,56 @@ def await_sshd(host: Host) -> None:
         time.sleep(0.1)
     active = exec_in(host.name, "systemctl", "is-active", "sshd", check=False).stdout.strip().decode()
     if active != "active":
-        raise ToolError(f"{host.name}: sshd is {active or 'not there'} after {BOOT_SECONDS} s at most; its log: hosts log {host.name}")
+        raise ToolError(
+            f"{host.name}: sshd is {active or 'not there'} after {BOOT_SECONDS} s; its log: hosts log {host.name}"
+        )
 
 
 def keep_keys(host: Host) -> None:
-    """Copy the host keys to build/hosts/keys over podman exec, for known_hosts and so that a reset host is the same host."""
-    folder = BUILD / "keys" / host.name
+    """Copy the host keys to build/hosts/kept, past sshd: for known_hosts, and so that a reset host is the same host."""
+    folder = BUILD / "kept" / host.name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     packed = exec_in(host.name, "sh", "-c", KEEP).stdout
     kept = folder / "host_keys.tar"
     kept.touch(mode=0o600)
     kept.write_bytes(packed)
-    beside("tar", "-xf", str(kept), "-C", str(folder), "--wildcards", "--no-same-owner", "*.pub")
-    (folder / "booted").touch()
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        public = {member.name: tar.extractfile(member) for member in tar.getmembers() if member.name.endswith(".pub")}
+        for name, handle in public.items():
+            if handle is not None:
+                (folder / name).write_bytes(handle.read())
+    for path in folder.glob("*.pub"):
+        if path.name not in public:
+            path.unlink()
 
 
 def down(names: Iterable[str], say: Say) -> None:
     """Remove hosts, running or not, with what is kept of them; without names all of them."""
     chosen = list(names)
     hosts = [get(name) for name in chosen] if chosen else listed()
-    _together([lambda host=host: (_remove(host), say(line(host, "gone"))) for host in hosts])
+    together([functools.partial(_forget, host, say) for host in hosts])
     release(host.name for host in hosts)
 
 
-def _remove(host: Host, *, forget: bool = True) -> None:
-    podman("rm", "-f", "-t", "0", host.container)
-    folder = BUILD / "keys" / host.name
+def _forget(host: Host, say: Say) -> None:
+    _remove(host)
+    for path in (BUILD / "kept" / host.name).glob("*"):
+        path.unlink()
     with contextlib.suppress(FileNotFoundError):
-        (folder / "booted").unlink()
-    if forget and folder.is_dir():
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        (BUILD / "kept" / host.name).rmdir()
+    say(line(host, "gone"))
+
+
+def _remove(host: Host) -> None:
+    podman("rm", "-f", "-t", "0", host.container)
+    (BUILD / "kept" / host.name / "booted").unlink(missing_ok=True)
 
 
 def reset(name: str, say: Say) -> None:
     """Bring a host back to its start state: a new container of the same image, with the same address and host keys."""
     host = get(name)
-    _remove(host, forget=False)
-    _create(host)
-    boot(host, say)
+    _remove(host)
+    _create_and_boot(host, say)
 
 
 def restart(name: str, say: Say) -> None:
@@ -244,6 +353,9 @@ def kill(name: str, say: Say) -> None:
     say(line(host._replace(running=False), "power is off"))
 
 
-def root_of(name: str) -> Path:
-    """Return where the host's root directory is mounted for podman (in podman's mount namespace)."""
-    return Path(podman("mount", get(name).container).stdout.decode().strip())
+def running(name: str) -> Host:
+    """Return one host that is switched on; raise ToolError otherwise."""
+    host = get(name)
+    if not host.running:
+        raise ToolError(f"{name} is off; switch it on: hosts start {name}")
+    return host

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from . import python36
 from .accounts import PASSWORDS
-from .common import CACHE, HOME, ToolError, digest, run, text, tree_bytes
-from .generations import GENERATIONS, PACKAGES, Generation
+from .common import CACHE, HOME, digest, run, tree_bytes
+from .generations import ALMALINUX_PACKAGES, GENERATIONS, PACKAGES, Generation
 from .podman import HOST_OPTIONS, beside, podman
 
 Say = Callable[[str], None]
@@ -36,8 +36,10 @@ def kind_wanted(kind: str, generation: Generation) -> str:
 def _pull(generation: Generation) -> bool:
     if podman("image", "exists", generation.image, check=False).returncode == 0:
         return True
-    reachable = beside("timeout", str(PULL_SECONDS), "podman", "search", "--limit", "1", generation.image, check=False)
-    return reachable.returncode == 0 and podman("pull", "-q", generation.image, check=False).returncode == 0
+    there = beside(
+        "timeout", str(PULL_SECONDS), "podman", "manifest", "inspect", f"docker://{generation.image}", check=False
+    )
+    return there.returncode == 0 and podman("pull", "-q", generation.image, check=False).returncode == 0
 
 
 def ensure(number: int, kind: str, say: Say) -> tuple[str, str]:
@@ -45,22 +47,39 @@ def ensure(number: int, kind: str, say: Say) -> tuple[str, str]:
     generation = GENERATIONS[number]
     kind = kind_wanted(kind, generation)
     python = python36.find() if (number, kind) == (8, "standin") else None
-    recipe = digest((HOME / "inside" / "prepare.sh").read_bytes(), tree_bytes(HOME / "rootfs" / "all"),
-                    tree_bytes(HOME / "rootfs" / str(number)), repr(sorted(PASSWORDS.items())).encode(),
-                    repr((generation, PACKAGES, NO_DOCS, _customise.__code__.co_code)).encode(), kind.encode(), python36.key(python))
+    recipe = digest(
+        (HOME / "inside" / "prepare.sh").read_bytes(),
+        tree_bytes(HOME / "rootfs" / "all"),
+        tree_bytes(HOME / "rootfs" / str(number)),
+        repr(sorted(PASSWORDS.items())).encode(),
+        repr((generation, PACKAGES, NO_DOCS, MERGED_USR)).encode(),
+        kind.encode(),
+        python36.key(python),
+    )
     name = f"localhost/latchkey-host-{number}:{recipe}"
     if kind == "standin" and number == 8 and python is None:
-        say("8   WARNING: no Python 3.6 on this machine (set LATCHKEY_PYTHON36): the host runs Debian's 3.9, "
-            "so nothing here is tested on AlmaLinux 8's Python")
+        say(
+            "8   WARNING: no Python 3.6 on this machine (set LATCHKEY_PYTHON36): the host runs Debian's 3.9, "
+            "so nothing here is tested on AlmaLinux 8's Python"
+        )
     if podman("image", "exists", name, check=False).returncode != 0:
         say(f"{number:<3} building {kind} image ({generation.suite if kind == 'standin' else generation.image})")
         base = _base(generation) if kind == "standin" else _almalinux_base(generation)
         _customise(base, name, generation, (kind, python))
+        _forget_older(name)
     return name, kind
 
 
+def _forget_older(name: str) -> None:
+    """Remove the images of earlier recipes; podman keeps those that a host still uses."""
+    repository = name.rsplit(":", 1)[0]
+    for line in podman("images", "--format", "{{.Repository}}:{{.Tag}}", repository).stdout.decode().split():
+        if line != name:
+            podman("rmi", line, check=False)
+
+
 def _base(generation: Generation) -> str:
-    """Return the image of the plain Debian user land, made by mmdebstrap from where this machine's apt gets its packages."""
+    """Return the image of the plain Debian user land, from the archive that this machine's apt is configured with."""
     name = f"localhost/latchkey-base-{generation.number}:{digest(repr((generation.suite, PACKAGES, NO_DOCS)).encode())}"
     if podman("image", "exists", name, check=False).returncode == 0:
         return name
@@ -69,8 +88,19 @@ def _base(generation: Generation) -> str:
     hooks = [f"--setup-hook={text}" for text in MERGED_USR if generation.number == 8]
     docs = [f"--dpkgopt=path-exclude={pattern}" for pattern in NO_DOCS]
     try:
-        run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=" + ",".join(PACKAGES), *docs, *hooks,
-             generation.suite, str(tar), *_mirror()])
+        run(
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                "--include=" + ",".join(PACKAGES),
+                *docs,
+                *hooks,
+                generation.suite,
+                str(tar),
+                *_mirror(),
+            ]
+        )
         podman("import", "-q", str(tar), name)
     finally:
         tar.unlink(missing_ok=True)
@@ -79,7 +109,9 @@ def _base(generation: Generation) -> str:
 
 def _mirror() -> list[str]:
     """Return the Debian archive that this machine's apt is configured with; empty means mmdebstrap's own default."""
-    done = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"], check=False)
+    done = run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"], check=False
+    )
     for line in done.stdout.decode().splitlines():
         if line.startswith("Debian Debian "):
             return [line.split()[2]]
@@ -93,8 +125,17 @@ def _almalinux_base(generation: Generation) -> str:
         return name
     work = f"latchkey-build-alma-{generation.number}"
     podman("rm", "-f", "-t", "0", work, check=False)
-    podman("run", "--name", work, *HOST_OPTIONS[1:], "--entrypoint", "/bin/sh", generation.image, "-c",
-           "dnf -y -q install openssh-server openssh-clients sudo firewalld nftables rsyslog iproute procps-ng passwd && dnf clean all")
+    podman(
+        "run",
+        "--name",
+        work,
+        *HOST_OPTIONS[1:],
+        "--entrypoint",
+        "/bin/sh",
+        generation.image,
+        "-c",
+        f"dnf -y -q install {' '.join(ALMALINUX_PACKAGES)} && dnf clean all",
+    )
     podman("commit", "-q", "--change", 'CMD ["/sbin/init"]', work, name)
     podman("rm", "-f", work)
     return name
@@ -112,8 +153,18 @@ def _customise(base: str, name: str, generation: Generation, made_of: tuple[str,
             beside("mkdir", "-p", f"{root}/opt")
             beside("cp", "-a", str(python36.bundle(python)), f"{root}{python36.TARGET}")
         environment = [f"{user.upper()}_PASSWORD={password}" for user, password in PASSWORDS.items()]
-        beside("env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *environment, "chroot", str(root), "/bin/sh", "-s",
-               str(generation.number), kind, stdin=(HOME / "inside" / "prepare.sh").read_bytes())
+        beside(
+            "env",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            *environment,
+            "chroot",
+            str(root),
+            "/bin/sh",
+            "-s",
+            str(generation.number),
+            kind,
+            stdin=(HOME / "inside" / "prepare.sh").read_bytes(),
+        )
         podman("umount", work)
         podman("commit", "-q", "--change", 'CMD ["/sbin/init"]', work, name)
     finally:
@@ -136,8 +187,3 @@ def _overlay(generation: Generation) -> bytes:
             info.mtime = 1_700_000_000
             tar.addfile(info, BytesIO(path.read_bytes()))
     return out.getvalue()
-
-
-def machine_name() -> str:
-    """Return this machine's name and release, for reports of what was tested where."""
-    return text(["sh", "-c", '. /etc/os-release; echo "$PRETTY_NAME"'])

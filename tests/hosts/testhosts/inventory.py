@@ -16,8 +16,8 @@ FILES = ("inventory.yml", "known_hosts", "ssh_config", "state.json")
 
 
 def write(hosts: Iterable[Host]) -> None:
-    """Write the four files for the hosts that are up; a host's keys come from build/hosts/keys, read over podman exec."""
-    ready = [host for host in hosts if host.running and (BUILD / "keys" / host.name).is_dir()]
+    """Write the four files for the hosts that are up; their host keys come from build/hosts/kept (hosts.keep_keys)."""
+    ready = [host for host in hosts if host.running and (BUILD / "kept" / host.name).is_dir()]
     _replace("known_hosts", "".join(_known(host) for host in ready))
     _replace("ssh_config", "".join(_ssh_config(host) for host in ready))
     _replace("inventory.yml", _yaml(ready))
@@ -32,15 +32,17 @@ def _replace(name: str, content: str) -> None:
 
 def _known(host: Host) -> str:
     lines = []
-    for path in sorted((BUILD / "keys" / host.name).glob("*.pub")):
+    for path in sorted((BUILD / "kept" / host.name).glob("*.pub")):
         kind, blob = path.read_text(encoding="ascii").split()[:2]
         lines.append(f"{host.ip},{host.name} {kind} {blob}\n")
     return "".join(lines)
 
 
 def _ssh_config(host: Host) -> str:
-    return (f"Host {host.name}\n  HostName {host.ip}\n  User {OPERATOR}\n"
-            f"  UserKnownHostsFile \"{BUILD}/known_hosts\"\n  StrictHostKeyChecking yes\n\n")
+    return (
+        f"Host {host.name}\n  HostName {host.ip}\n  User {OPERATOR}\n"
+        f'  UserKnownHostsFile "{BUILD}/known_hosts"\n  StrictHostKeyChecking yes\n\n'
+    )
 
 
 def variables(host: Host) -> dict[str, str | bool]:
@@ -51,7 +53,7 @@ def variables(host: Host) -> dict[str, str | bool]:
         "ansible_password": PASSWORDS[OPERATOR],
         "ansible_become": True,
         "ansible_become_password": PASSWORDS[OPERATOR],
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile=\"{BUILD}/known_hosts\" -o StrictHostKeyChecking=yes",
+        "ansible_ssh_common_args": f'-o UserKnownHostsFile="{BUILD}/known_hosts" -o StrictHostKeyChecking=yes',
     }
     values.update(load(host.state).variables)
     return {key: value for key, value in values.items() if value != ""}
@@ -75,5 +77,11 @@ def _yaml(hosts: list[Host]) -> str:
 
 
 def _record(host: Host) -> dict[str, str | int]:
-    return {"generation": host.generation, "state": host.state, "kind": host.kind, "address": host.ip,
-            "container": host.container, "image": host.image}
+    return {
+        "generation": host.generation,
+        "state": host.state,
+        "kind": host.kind,
+        "address": host.ip,
+        "container": host.container,
+        "image": host.image,
+    }

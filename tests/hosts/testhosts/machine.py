@@ -37,14 +37,19 @@ NAMESPACE = Path("/run/latchkey-hosts")
 def need_root() -> None:
     """Refuse to go on without root: systemd in containers with their own network needs it."""
     if os.geteuid() != 0:
-        raise ToolError("test hosts need root on this machine (systemd in containers, a bridge of their own).\n"
-                        "  Run it as root, for example: sudo tests/hosts/hosts up --stock")
+        raise ToolError(
+            "test hosts need root on this machine (systemd in containers, a bridge of their own).\n"
+            "  Run it as root, for example: sudo tests/hosts/hosts up --stock"
+        )
 
 
 def missing() -> list[str]:
     """Return the probes of PACKAGES that are not there."""
-    return [probe for probe in PACKAGES
-            if not any(shutil.which(name) or os.path.exists(name) for name in (probe, ELSEWHERE.get(probe, probe)))]
+    return [
+        probe
+        for probe in PACKAGES
+        if not any(shutil.which(name) or os.path.exists(name) for name in (probe, ELSEWHERE.get(probe, probe)))
+    ]
 
 
 def install() -> list[str]:
@@ -57,7 +62,9 @@ def install() -> list[str]:
         raise ToolError("neither apt-get nor dnf here; install by hand: " + " ".join(PACKAGES[p][0] for p in absent))
     names = [PACKAGES[probe][0 if manager == "apt-get" else 1] for probe in absent]
     if os.geteuid() != 0:
-        raise ToolError(f"these packages are missing and only root can install them:\n  {manager} install " + " ".join(names))
+        raise ToolError(
+            f"these packages are missing and only root can install them:\n  {manager} install " + " ".join(names)
+        )
     if manager == "apt-get":
         os.environ["DEBIAN_FRONTEND"] = "noninteractive"
         run(["apt-get", "update", "-qq"], check=False)
@@ -68,7 +75,7 @@ def install() -> list[str]:
 
 
 def raise_inotify() -> str:
-    """Raise fs.inotify.max_user_instances where it is low (systemd dies beyond about 18 hosts of 128); say what was done."""
+    """Raise fs.inotify.max_user_instances where it is low (of 128 systemd dies beyond 18 hosts); say what was done."""
     have = int(INOTIFY.read_text(encoding="ascii"))
     if have >= INOTIFY_WANTED:
         return ""
@@ -87,8 +94,8 @@ def plain_cgroup2() -> bool:
 def prefix() -> list[str]:
     """Return what to put before every podman call: nothing, or an nsenter into one mount namespace with cgroup2.
 
-    It must be one and the same namespace for all calls: a new one per call breaks podman's network namespaces and leaves
-    stale port-forwarding rules behind.
+    It must be one and the same namespace for all calls: a new one per call breaks podman's network namespaces and
+    leaves stale port-forwarding rules behind.
     """
     if plain_cgroup2():
         return []
@@ -99,8 +106,11 @@ def prefix() -> list[str]:
 
 
 def _alive(handle: Path) -> bool:
-    return handle.exists() and run(
-        ["nsenter", f"--mount={handle}", "stat", "-f", "-c", "%T", str(CGROUP)], check=False).stdout.strip() == b"cgroup2fs"
+    return (
+        handle.exists()
+        and run(["nsenter", f"--mount={handle}", "stat", "-f", "-c", "%T", str(CGROUP)], check=False).stdout.strip()
+        == b"cgroup2fs"
+    )
 
 
 def _make_namespace(handle: Path) -> None:
@@ -110,5 +120,14 @@ def _make_namespace(handle: Path) -> None:
         run(["mount", "--bind", str(NAMESPACE), str(NAMESPACE)])
         run(["mount", "--make-private", str(NAMESPACE)])
     handle.touch()
-    run(["unshare", f"--mount={handle}", "--propagation", "private", "sh", "-c",
-         f"umount -R {CGROUP}; mount -t cgroup2 cgroup2 {CGROUP}"])
+    run(
+        [
+            "unshare",
+            f"--mount={handle}",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            f"umount -R {CGROUP}; mount -t cgroup2 cgroup2 {CGROUP}",
+        ]
+    )

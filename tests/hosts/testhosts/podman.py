@@ -21,8 +21,17 @@ GATEWAY = f"{BASE}.1"
 
 # --privileged: without it crun wants to raise RLIMIT_MEMLOCK. --pids-limit=0: the pids controller may be missing.
 # Explicit ulimits: podman otherwise asks for more than a machine without CAP_SYS_RESOURCE allows.
-HOST_OPTIONS = ("--systemd=always", "--privileged", "--pids-limit=0", "--cgroupns=private",
-                "--ulimit", "nofile=1024:2048", "--ulimit", "nproc=30000:30000", "--stop-timeout=10")
+HOST_OPTIONS = (
+    "--systemd=always",
+    "--privileged",
+    "--pids-limit=0",
+    "--cgroupns=private",
+    "--ulimit",
+    "nofile=1024:2048",
+    "--ulimit",
+    "nproc=30000:30000",
+    "--stop-timeout=10",
+)
 
 
 @functools.lru_cache(maxsize=1)
@@ -57,7 +66,9 @@ def ensure_network() -> None:
         podman("network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, NETWORK)
 
 
-def exec_in(name: str, *argv: str, stdin: bytes | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+def exec_in(
+    name: str, *argv: str, stdin: bytes | None = None, check: bool = True
+) -> subprocess.CompletedProcess[bytes]:
     """Run a program as root in a running host, past sshd."""
     feed = ["-i"] if stdin is not None else []
     return podman("exec", *feed, PREFIX + name, *argv, stdin=stdin, check=check)

@@ -11,8 +11,13 @@ from pathlib import Path
 
 from .common import CACHE, digest, run, text
 
-PLACES = ("~/.pyenv/versions/3.6.*/bin/python3.6", "/usr/local/bin/python3.6", "/usr/bin/python3.6",
-          "/opt/python*3.6*/bin/python3.6", "/opt/hostedtoolcache/Python/3.6.*/x64/bin/python3.6")
+PLACES = (
+    "~/.pyenv/versions/3.6.*/bin/python3.6",
+    "/usr/local/bin/python3.6",
+    "/usr/bin/python3.6",
+    "/opt/python*3.6*/bin/python3.6",
+    "/opt/hostedtoolcache/Python/3.6.*/x64/bin/python3.6",
+)
 TARGET = "/opt/py36"
 UNUSED = ("test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "site-packages", "__pycache__", "lib2to3")
 
@@ -61,8 +66,14 @@ def _copy_libraries(work: Path) -> None:
     binaries = [work / "bin" / "python3.6", *(work / "lib" / "python3.6" / "lib-dynload").glob("*.so")]
     found: set[str] = set()
     for binary in binaries:
-        found.update(re.findall(r"(/\S+)", "\n".join(
-            line.split("=>")[-1] for line in run(["ldd", str(binary)], check=False).stdout.decode().splitlines())))
+        found.update(
+            re.findall(
+                r"(/\S+)",
+                "\n".join(
+                    line.split("=>")[-1] for line in run(["ldd", str(binary)], check=False).stdout.decode().splitlines()
+                ),
+            )
+        )
     # NSS modules are opened by name at run time, so ldd does not show them.
     libc = next(name for name in found if "/libc.so.6" in name)
     found.update(glob.glob(os.path.join(os.path.dirname(libc), "libnss_files.so.2")))
