@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read and replace files in directories that only root can write. PRIVATE to the collection.
 
-Files below a home directory belong to somebody who may be hostile: ``user_files.py`` is for those.
+Files below a home directory belong to somebody who may be hostile: ``home_files.py`` is for those.
 """
 
 import errno
 import os
 import stat
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from .._errors import HostError, Refused
 from . import selinux
@@ -84,8 +84,10 @@ def make_directory(path: str, mode: int) -> None:
         os.close(parent)
 
 
-def replace(path: str, data: bytes, mode: int, owner: int = 0, group: int = 0) -> None:
-    """Put ``data`` at ``path`` so that every reader sees the old file or the new one, and power cuts lose neither.
+def replace(path: str, data: bytes, mode: int) -> None:
+    """Put ``data`` at ``path``: readers see the old file or the new one, whatever happens.
+
+    Owner and group stay as they are; a new file is root's.
 
     Temporary file in the same directory under a name its readers ignore, attributes first, fsync of file and
     directory (rename(2), open(2) O_EXCL and O_NOFOLLOW). Raises Refused where others could write the directory.
@@ -98,7 +100,7 @@ def replace(path: str, data: bytes, mode: int, owner: int = 0, group: int = 0) -
         kept = _attributes(directory, name)
         label = kept.get("security.selinux") or selinux.label_for(path, stat.S_IFREG | mode)
         _write_new(directory, temporary, data)
-        _dress(directory, temporary, mode, owner, group, kept, label)
+        _dress(directory, temporary, _Dress(mode, _owner(directory, name), kept, label))
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         os.fsync(directory)
     except OSError as error:
@@ -148,6 +150,14 @@ def _attributes(directory: int, name: str) -> Dict[str, bytes]:
     return found
 
 
+def _owner(directory: int, name: str) -> Tuple[int, int]:
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_uid, status.st_gid
+
+
 def _write_new(directory: int, name: str, data: bytes) -> None:
     _discard(directory, name)
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=directory)
@@ -164,17 +174,22 @@ def write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _dress(
-    directory: int, name: str, mode: int, owner: int, group: int, kept: Dict[str, bytes], label: Optional[bytes]
-) -> None:
+class _Dress(NamedTuple):
+    mode: int
+    owner: Tuple[int, int]
+    attributes: Dict[str, bytes]
+    label: Optional[bytes]
+
+
+def _dress(directory: int, name: str, dress: _Dress) -> None:
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
     try:
-        os.fchown(handle, owner, group)
-        os.fchmod(handle, mode)
-        for attribute, value in kept.items():
+        os.fchown(handle, *dress.owner)
+        os.fchmod(handle, dress.mode)
+        for attribute, value in dress.attributes.items():
             if attribute != "security.selinux":
                 os.setxattr(handle, attribute, value)
-        selinux.set_label(handle, label)
+        selinux.set_label(handle, dress.label)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -1,0 +1,71 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Homes of an account that is not root's, with a real user id: what a hostile owner could do has to be possible here."""
+
+import collections
+import os
+import shutil
+import tempfile
+
+import pytest
+from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts
+
+# Ids that no distribution gives away; NSS need not know them.
+UID, OTHER = 64321, 64322
+
+Place = collections.namedtuple("Place", "account home path")
+
+
+def tree(path):
+    """Return everything below a directory: path, kind and mode, owner, bytes or target."""
+    found = {}
+    for top, directories, files in os.walk(path):
+        for name in directories + files:
+            full = os.path.join(top, name)
+            status = os.lstat(full)
+            content = os.readlink(full) if os.path.islink(full) else None
+            if os.path.isfile(full) and content is None:
+                with open(full, "rb") as stream:
+                    content = stream.read()
+            found[os.path.relpath(full, path)] = (oct(status.st_mode), status.st_uid, content)
+    return found
+
+
+@pytest.fixture
+def public():
+    """Return a directory that others may enter (pytest's own are closed to them)."""
+    path = tempfile.mkdtemp(prefix="latchkey-test-")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def place(public):
+    """Return an account with a home of its own, and the path of its authorized_keys, which is not there yet."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to act as somebody else")
+    home = os.path.join(public, "alice")
+    os.mkdir(home, 0o700)
+    os.chown(home, UID, UID)
+    account = accounts.Account("latchkey-nobody", UID, UID, home, "/bin/sh")
+    return Place(account, home, os.path.join(home, ".ssh", "authorized_keys"))
+
+
+@pytest.fixture
+def ssh_dir(place):
+    """Return the account's .ssh directory, made as ssh-keygen makes it."""
+    path = os.path.join(place.home, ".ssh")
+    os.mkdir(path, 0o700)
+    os.chown(path, UID, UID)
+    return path
+
+
+def put(path, data, mode=0o600, owner=UID):
+    """Write a file with an owner."""
+    with open(path, "wb") as stream:
+        stream.write(data)
+    os.chown(path, owner, owner)
+    os.chmod(path, mode)
+    return path
