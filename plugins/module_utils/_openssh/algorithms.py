@@ -54,7 +54,7 @@ def kex(version: SshdVersion) -> List[str]:
     names = list(_KEX)
     if at < (8, 5):
         names.append("sntrup4591761x25519-sha512@tinyssh.org")
-    if at >= (9, 9):
+    if at >= (9, 9) or (at >= (9, 2) and version.flavour == "debian"):
         names.append("sntrup761x25519-sha512")
     if at >= (8, 5):
         names.append("sntrup761x25519-sha512@openssh.com")

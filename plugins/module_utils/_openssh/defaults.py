@@ -103,8 +103,8 @@ _VALUES: Mapping[str, str] = {
     "x11maxdisplays": "1000",
     "x11uselocalhost": "yes",
     "xauthlocation": "/usr/X11R6/bin/xauth",
-    "debianbanner": "yes",
 }
+_DEBIAN: Mapping[str, str] = {"ipqos": "lowdelay throughput"}
 # Not printed by plain upstream, although it knows the keyword.
 _PATCHED_ONLY = ("gssapistrictacceptorcheck",)
 
@@ -219,6 +219,10 @@ def defaults(version: SshdVersion) -> Dict[str, Tuple[str, ...]]:
         known = lookup(key, version)
         if known is not None and known.key == key and known.effective:
             found[key] = (value,)
+    if version.flavour == "debian":
+        found.update({key: (value,) for key, value in _DEBIAN.items()})
+    if release(version) < (9, 3):
+        found.pop("channeltimeout", None)
     if version.flavour == "upstream":
         for key in _PATCHED_ONLY:
             found.pop(key, None)

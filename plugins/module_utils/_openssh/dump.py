@@ -19,8 +19,8 @@ from .version import SshdVersion, release
 
 _ONE_LINE = "authorizedkeysfile authenticationmethods logverbose channeltimeout permitopen permitlisten".split()
 _EMPTY_BY_DEFAULT = (
-    "hostcertificate acceptenv setenv allowusers denyusers allowgroups denygroups logverbose sshdsessionpath "
-    "sshdauthpath"
+    "hostcertificate acceptenv setenv allowusers denyusers allowgroups denygroups logverbose channeltimeout "
+    "sshdsessionpath sshdauthpath"
 ).split()
 _FAMILIES = {"any": (6, 4), "inet": (4,), "inet6": (6,)}
 
@@ -42,6 +42,8 @@ def settle(settings: Settings, version: SshdVersion) -> None:
     """Do to the first reading what sshd does to it before it reads the blocks."""
     for key in ("forcecommand", "chrootdirectory", "authorizedprincipalsfile"):
         _clear(settings, key)
+    if release(version) < (9, 3) and settings.values("channeltimeout") == ("none",):
+        settings.drop("channeltimeout")
     if modern(version):
         return
     # Up to 8.6 challenge-response switches keyboard-interactive on, whatever KbdInteractiveAuthentication says.
@@ -84,7 +86,7 @@ def dump(settings: Settings, version: SshdVersion, compiled: Values) -> Tuple[Va
     for key, value in found.defaults.items():
         found.plain(key, value)
     for key in _EMPTY_BY_DEFAULT:
-        if settings.has(key):
+        if settings.has(key) and key not in found.defaults:
             found.plain(key, ())
     for key, family in algorithms.LISTS:
         if key in found.defaults:

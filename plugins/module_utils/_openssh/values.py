@@ -56,6 +56,8 @@ def word(kind: str, text: str, version: SshdVersion) -> Optional[str]:
         return name if name in ("yes", "no") + extra else None
     if kind == "loglevel" and name in ("debug", "debug1"):
         return "DEBUG"
+    if kind == "loglevel" and name in ("quiet", "silent") and version.flavour == "debian":
+        return "SILENT"
     if kind == "facility" and re.match(r"local[0-7]\Z", name):
         return name.upper()
     if kind == "permitrootlogin" and name == "without-password" and release(version) >= (10, 4):
@@ -184,12 +186,12 @@ def bindmask(text: str) -> Optional[str]:
 def filename(text: str) -> str:
     """Make a path absolute; ``none`` stands for itself (derelativise_path).
 
-    ``~`` is root's home and relative paths start at ``/``, as for an sshd that systemd started.
+    ``~`` is root's home and relative paths start at ``/``, as for an sshd that systemd started; it prints ``//path``.
     """
     if lower(text) == "none":
         return "none"
     path = tilde(text)
-    return path if path.startswith("/") else "/" + path
+    return path if path.startswith("/") else "//" + path
 
 
 def tilde(text: str) -> str:

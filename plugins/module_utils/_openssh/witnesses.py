@@ -19,7 +19,6 @@ _LOCAL = ("192.0.2.1",)
 _PORTS = (22, 60022)
 # Combinations that are all tried; more take too long on a small host.
 _LIMIT = 20000
-_PARTS = ("account", "addr", "host", "laddr", "lport", "rdomain")
 
 _DIMENSION = {
     "user": "account",
@@ -57,7 +56,14 @@ def _positive(argument: str) -> List[str]:
 
 
 def _fill(pattern: str) -> List[str]:
-    return [pattern.replace("*", filler).replace("?", "1") for filler in ("1", "")]
+    # Two of each, so that one is left where a negated pattern takes the other.
+    return [pattern.replace("*", filler).replace("?", filler or "1") for filler in ("1", "7", "")]
+
+
+def _fill_address(pattern: str) -> List[str]:
+    fillers = ("1", "7", "1.7", "7.1", "1.1.7", "192.0.2.7", "")
+    filled = [pattern.replace("*", filler).replace("?", "1") for filler in fillers]
+    return [text for text in filled if (text.count(".") == 3 or ":" in text) and _is_address(text)]
 
 
 def _in_network(item: str) -> List[str]:
@@ -66,9 +72,9 @@ def _in_network(item: str) -> List[str]:
     except ValueError:
         return []
     if network is None:
-        return [text for text in _fill(item) if _is_address(text)]
-    first = network.address + (1 if network.mask < (32 if network.version == 4 else 128) else 0)
-    return [_format(network.version, first), _format(network.version, network.address)]
+        return _fill_address(item)
+    size = 1 << ((32 if network.version == 4 else 128) - network.mask)
+    return [_format(network.version, network.address + offset % size) for offset in (1, 2, size - 1, 0)]
 
 
 def _is_address(text: str) -> bool:
@@ -88,16 +94,25 @@ def _arguments(blocks: Sequence[MatchBlock], name: str) -> List[str]:
     return sorted({argument for block in blocks for one, argument in block.criteria if one == name})
 
 
-def _criteria_of(blocks: Sequence[MatchBlock], dimension: str) -> List[Tuple[str, str]]:
-    return sorted({one for block in blocks for one in block.criteria if _DIMENSION.get(one[0]) == dimension})
+class _Part(NamedTuple):
+    """One thing that may vary about a connection; bit n of ``fits``: it does not keep block n from holding."""
+
+    connection: Connection
+    fits: int
 
 
-def _distinct(candidates: Sequence[Connection], criteria: Criteria, version: SshdVersion) -> List[Connection]:
-    """Keep the first candidate of each class that no criterion tells apart; root is a class of its own."""
-    kept: Dict[Tuple[bool, ...], Connection] = {}
+def _distinct(
+    name: str, candidates: Sequence[Connection], blocks: Sequence[MatchBlock], version: SshdVersion
+) -> List[_Part]:
+    """Keep the first candidate of each class that no block tells apart; root is a class of its own."""
+    relevant = [
+        block._replace(criteria=tuple(one for one in block.criteria if _DIMENSION.get(one[0], "account") == name))
+        for block in blocks
+    ]
+    kept: Dict[Tuple[int, bool], _Part] = {}
     for candidate in candidates:
-        verdicts = tuple(satisfies(MatchBlock("", 0, (one,)), candidate, version) for one in criteria)
-        kept.setdefault(verdicts + (candidate.user == "root",), candidate)
+        fits = sum(satisfies(block, candidate, version) << place for place, block in enumerate(relevant))
+        kept.setdefault((fits, candidate.user == "root"), _Part(candidate, fits))
     return list(kept.values())
 
 
@@ -122,8 +137,8 @@ def _made_up(blocks: Sequence[MatchBlock], name: str, make: Callable[[str], List
 
 def _dimensions(
     blocks: Sequence[MatchBlock], accounts: Accounts, addresses: Sequence[str], version: SshdVersion
-) -> List[List[Connection]]:
-    """Return what may vary about a connection: for each of its parts the values criteria tell apart."""
+) -> List[List[_Part]]:
+    """Return what may vary about a connection: for each of its parts the values blocks tell apart."""
     remote = list(addresses) + list(_ELSEWHERE) + _made_up(blocks, "address", _in_network)
     local = list(_LOCAL) + _made_up(blocks, "localaddress", _in_network)
     ports = list(_PORTS) + [values.port(argument) or 0 for argument in _arguments(blocks, "localport")]
@@ -135,35 +150,30 @@ def _dimensions(
         "lport": [_BLANK._replace(lport=one) for one in ports if one],
         "rdomain": [_BLANK._replace(rdomain=one) for one in [""] + _made_up(blocks, "rdomain", _fill)],
     }
-    return [_distinct(found, tuple(_criteria_of(blocks, name)), version) for name, found in candidates.items()]
+    return [_distinct(name, found, blocks, version) for name, found in candidates.items()]
 
 
-def _merge(parts: Sequence[Connection]) -> Connection:
-    account, addr, host, laddr, lport, rdomain = parts
-    return account._replace(
+def _merge(parts: Sequence[_Part]) -> _Part:
+    account, addr, host, laddr, lport, rdomain = [part.connection for part in parts]
+    fits = parts[0].fits
+    for part in parts[1:]:
+        fits &= part.fits
+    merged = account._replace(
         addr=addr.addr, host=host.host, laddr=laddr.laddr, lport=lport.lport, rdomain=rdomain.rdomain
     )
+    return _Part(merged, fits)
 
 
-def _all_combinations(dimensions: Sequence[Sequence[Connection]]) -> Iterator[Connection]:
-    return (_merge(parts) for parts in itertools.product(*dimensions))
-
-
-def _some_combinations(
-    dimensions: Sequence[Sequence[Connection]], blocks: Sequence[MatchBlock], version: SshdVersion
-) -> Iterator[Connection]:
-    """Yield every account from elsewhere, and who satisfies each block, and each two blocks together."""
+def _some_combinations(dimensions: Sequence[Sequence[_Part]], count: int) -> Iterator[_Part]:
+    """Yield every account from elsewhere, and who satisfies each of ``count`` blocks, and each two of them together."""
     for account in dimensions[0]:
         yield _merge([account] + [parts[0] for parts in dimensions[1:]])
-    for pair in itertools.combinations_with_replacement(blocks, 2):
-        fitting = []
-        for name, parts in zip(_PARTS, dimensions):
-            wanted = MatchBlock("", 0, tuple(_criteria_of(pair, name)))
-            found = [part for part in parts if satisfies(wanted, part, version)]
-            fitting.append(found if name == "account" else found[:1])
+    for first, second in itertools.combinations_with_replacement(range(count), 2):
+        wanted = 1 << first | 1 << second
+        fitting = [[part for part in parts if part.fits & wanted == wanted] for parts in dimensions]
         if all(fitting):
-            for parts in itertools.product(*fitting):
-                yield _merge(parts)
+            for account in fitting[0]:
+                yield _merge([account] + [parts[0] for parts in fitting[1:]])
 
 
 def witnesses_of(
@@ -179,9 +189,10 @@ def witnesses_of(
     size = 1
     for parts in dimensions:
         size *= len(parts)
-    found = _all_combinations(dimensions) if size <= _LIMIT else _some_combinations(dimensions, blocks, version)
-    kept: Dict[Tuple[str, Tuple[bool, ...]], Connection] = {}
-    for connection in found:
-        reached = tuple(satisfies(block, connection, version) for block in blocks)
-        kept.setdefault((connection.user, reached), connection)
+    found = _some_combinations(dimensions, len(blocks))
+    if size <= _LIMIT:
+        found = (_merge(parts) for parts in itertools.product(*dimensions))
+    kept: Dict[Tuple[str, int], Connection] = {}
+    for part in found:
+        kept.setdefault((part.connection.user, part.fits), part.connection)
     return list(kept.values())
