@@ -51,19 +51,17 @@ class ActionModule(ActionBase):
         who = identity.from_data(self._task.args["identity"])
         known_hosts = os.path.join(scratch, "known_hosts") if self._task.check_mode else ""
         policy = host_key.policy(self._task.args.get("host_key", "strict"), known_hosts)
-        shown = self._look(who, policy, task_vars)
+        shown = self._look(proofs.Caller(self, who, policy, task_vars))
         shown["inventory"] = inventory_lines.lines(self, who)
         return shown
 
-    def _look(
-        self, who: identity.Identity, policy: host_key.HostKeyPolicy, task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _look(self, caller: proofs.Caller) -> dict[str, Any]:
         arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
-        if not who.pending:
-            proof = proofs.by_plan(self, who, policy, task_vars, arguments)
-            if proof.reached.transcript.authenticated or not self._may_fall_back(proof, who):
-                return self._by_key(proof, who, policy)
-        return self._as_configured(who, policy, arguments, task_vars)
+        if not caller.who.pending:
+            proof = proofs.by_plan(caller, arguments)
+            if proof.reached.transcript.authenticated or not self._may_fall_back(proof, caller.who):
+                return self._by_key(proof, caller)
+        return self._as_configured(caller, arguments)
 
     def _may_fall_back(self, proof: proofs.Proof, who: identity.Identity) -> bool:
         """Only the target's own refusal of the key leads to another way: never a host key, a penalty or a timeout.
@@ -75,7 +73,7 @@ class ActionModule(ActionBase):
         other_key = who.source in ("harden_key", "made")
         return connections.has_password(self) or other_key or "gssapi-with-mic" in proof.reached.transcript.offered
 
-    def _by_key(self, proof: proofs.Proof, who: identity.Identity, policy: host_key.HostKeyPolicy) -> dict[str, Any]:
+    def _by_key(self, proof: proofs.Proof, caller: proofs.Caller) -> dict[str, Any]:
         if not proof.reached.transcript.authenticated:
             raise failures.of_login(proof.reached, proof.operator)
         if proof.problem is not None and not proof.result.get("login") and not proof.result.get("error"):
@@ -85,25 +83,20 @@ class ActionModule(ActionBase):
             shown["refused"] = [*shown["refused"], results.describe(proof.problem)]
         shown.update(reached="key", proofs=[proof.record()], accepted_host_key=_accepted(proof.reached))
         if not shown.get("planned") and not shown["refused"]:
-            self._prove_others(who, policy, shown)
+            self._prove_others(caller, shown)
         return shown
 
-    def _prove_others(self, who: identity.Identity, policy: host_key.HostKeyPolicy, shown: dict[str, Any]) -> None:
+    def _prove_others(self, caller: proofs.Caller, shown: dict[str, Any]) -> None:
         names = self._task.args.get("operators") or []
-        done = operators.prove(self, who, policy, names, self._task.args["desired"])
+        done = operators.prove(caller, names, self._task.args["desired"])
         shown["proofs"] += [proof.record() for proof in done.proven]
         shown["predicted"] = done.predicted
         shown["refused"] += [results.describe(proof.problem) for proof in done.failed if proof.problem]
 
-    def _as_configured(
-        self,
-        who: identity.Identity,
-        policy: host_key.HostKeyPolicy,
-        arguments: dict[str, Any],
-        task_vars: dict[str, Any],
-    ) -> dict[str, Any]:
-        connection = connections.configured(self, policy)
-        result, reached = proofs.run_module(self, connection, "plan", arguments, task_vars)
+    def _as_configured(self, caller: proofs.Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        who = caller.who
+        connection = connections.configured(self, caller.policy)
+        result, reached = proofs.run_module(caller, connection, "plan", arguments)
         user = connection.get_option("remote_user") or ""
         if result is None:
             raise failures.of_login(reached, user)

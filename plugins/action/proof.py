@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         args = self._task.args
         policy = host_key.policy(args.get("host_key", "strict"), known_hosts)
         user = args.get("user") or self._connection.get_option("remote_user") or self._play_context.remote_user or ""
-        proof = proofs.by_command(self, identity.from_data(args["identity"]), policy, user)
+        proof = proofs.by_command(proofs.Caller(self, identity.from_data(args["identity"]), policy, {}), user)
         if not proof.reached.transcript.authenticated:
             raise failures.of_login(proof.reached, user)
         if proof.problem is not None:

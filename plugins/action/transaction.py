@@ -50,11 +50,11 @@ class _Run:
 
     def __init__(self, action: ActionModule, task_vars: dict[str, Any], scratch: str, result: dict[str, Any]) -> None:
         args = action._task.args
-        self._action, self._vars, self._result = action, task_vars, result
+        self._result = result
         self._desired = {name: value for name, value in args["desired"].items() if value}
         self._plan = args["plan"]
-        self._who = identity.from_data(args["identity"])
-        self._policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
+        policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
+        self._caller = proofs.Caller(action, identity.from_data(args["identity"]), policy, task_vars)
         self._operators = list(args.get("operators") or [])
         self._methods = set(self._desired.get("server", {}).get("methods") or ())
 
@@ -63,7 +63,7 @@ class _Run:
         changes = self._plan["changes"]
         proven = self._plan["reached"] == "key"
         if any(change["phase"] == "widen" for change in changes):
-            self._apply("widen", self._way(proven))
+            self._apply("widen", self._way(by_key=proven))
         if not proven:
             self._prove_by_plan()
         self._prove_others()
@@ -73,10 +73,11 @@ class _Run:
             self._prove_effective(self._prove_by_plan())
             self._prove_others()
 
-    def _way(self, by_key: bool) -> Any:
+    def _way(self, *, by_key: bool) -> Any:
+        caller = self._caller
         if by_key:
-            return connections.fresh(self._action, self._who, self._policy)
-        return connections.configured(self._action, self._policy)
+            return connections.fresh(caller.action, caller.who, caller.policy)
+        return connections.configured(caller.action, caller.policy)
 
     def _apply(self, phase: str, connection: Any) -> None:
         concerned = {change["facet"] for change in self._plan["changes"] if change["phase"] == phase}
@@ -84,7 +85,7 @@ class _Run:
             if facet not in concerned:
                 continue
             arguments = dict(self._desired[facet], phase=phase)
-            done, reached = proofs.run_module(self._action, connection, module, arguments, self._vars)
+            done, reached = proofs.run_module(self._caller, connection, module, arguments)
             self._take(done, reached)
 
     def _take(self, done: dict[str, Any] | None, reached: connections.Reached) -> None:
@@ -105,9 +106,7 @@ class _Run:
         self._result["conflicts"] = done.get("conflicts", [])
 
     def _prove_by_plan(self) -> proofs.Proof:
-        proof = proofs.by_plan(
-            self._action, self._who, self._policy, self._vars, {"desired": self._desired, "stranded": "report"}
-        )
+        proof = proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report"})
         if not proof.reached.transcript.authenticated:
             error = failures.of_login(proof.reached, proof.operator)
             raise Refused(f"the key was not taken, so nothing was taken away: {error.reason}", error.remedy, "proof")
@@ -117,7 +116,7 @@ class _Run:
         return proof
 
     def _prove_others(self) -> None:
-        done = operators.prove(self._action, self._who, self._policy, self._operators, self._desired)
+        done = operators.prove(self._caller, self._operators, self._desired)
         self._result["proofs"] += [proof.record() for proof in done.proven]
         self._result["predicted"] = done.predicted
         for proof in done.failed:

@@ -86,6 +86,8 @@ def _facet_result(module: AnsibleModule, facet: Any) -> Dict[str, Any]:
         if not module.check_mode:
             for phase in phases:
                 facet.apply(outcome.changes, phase, host)
+    for conflict in outcome.conflicts:
+        module.warn(f"a line of others wins: {conflict}")
     return _result([change for change in outcome.changes if change.phase in phases], outcome.conflicts)
 
 
@@ -95,7 +97,6 @@ def _result(planned: Sequence[Change], conflicts: Sequence[str]) -> Dict[str, An
         changes=[changes.report(change) for change in planned],
         diff=changes.diffs(list(planned)),
         conflicts=list(conflicts),
-        warnings=[f"a line of others wins: {conflict}" for conflict in conflicts],
     )
 
 

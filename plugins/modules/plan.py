@@ -191,7 +191,7 @@ sshd_version:
   description: Version of the host's sshd.
   returned: always
   type: str
-  sample: 9.9p1
+  sample: "9.9"
 """
 
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module

@@ -136,7 +136,14 @@ def _clone(action: Any) -> Any:
     connection.set_option("host_key_checking", True)
     connection.set_option("reconnection_retries", 0)
     connection.set_option("use_tty", False)
+    connection._shell.build_module_command = _module_command
     return connection
+
+
+def _module_command(env_string: str, shebang: str | None, cmd: str, arg_path: str | None = None) -> str:
+    # Core 2.21 quotes the whole interpreter as one word; ours is a command that finds one (interpreter.choose).
+    parts = (env_string, (shebang or "").replace("#!", ""), cmd, arg_path or "")
+    return " ".join(part.strip() for part in parts if part.strip())
 
 
 def _without_password(connection: Any) -> None:

@@ -88,9 +88,11 @@ def of_module(result: dict[str, Any], reached: Reached) -> LatchkeyError | None:
     """Say why a module gave no result of its own, or None when it did."""
     if not result:
         return None
-    said = " ".join(str(result.get(part) or "") for part in ("module_stderr", "module_stdout", "msg"))
-    if interpreter.NONE_FITS in said:
-        return _no_python(said)
+    # Only what the host said: Ansible's own words may quote the command that looks for a Python.
+    heard = " ".join(str(result.get(part) or "") for part in ("module_stderr", "module_stdout"))
+    said = heard or str(result.get("msg") or "")
+    if interpreter.NONE_FITS in heard:
+        return _no_python(heard)
     if "rc" not in result or "error" in result:
         return None
     sudo = of_sudo(said)

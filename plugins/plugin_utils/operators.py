@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import proofs
-from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
 
 
@@ -21,19 +20,18 @@ class Proven(NamedTuple):
     predicted: list[str]
 
 
-def prove(
-    action: Any, who: Identity, policy: HostKeyPolicy, names: Sequence[str], desired: Mapping[str, Any]
-) -> Proven:
+def prove(caller: proofs.Caller, names: Sequence[str], desired: Mapping[str, Any]) -> Proven:
     """Log in once as every further operator whose planned keys contain the identity's."""
+    action = caller.action
     connected_as = action._connection.get_option("remote_user") or action._play_context.remote_user or ""
     done = Proven([], [], [])
     for name in names:
         if name == connected_as:
             continue
-        if not _holds_key(who, name, desired):
+        if not _holds_key(caller.who, name, desired):
             done.predicted.append(name)
             continue
-        proof = proofs.by_command(action, who, policy, name)
+        proof = proofs.by_command(caller, name)
         (done.proven if proof.problem is None else done.failed).append(proof)
     return done
 

@@ -14,6 +14,15 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostK
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
 
 
+class Caller(NamedTuple):
+    """Who asks: the action and its variables, the identity, and how the host's own key is known."""
+
+    action: Any
+    who: Identity
+    policy: HostKeyPolicy
+    task_vars: dict[str, Any]
+
+
 class Proof(NamedTuple):
     """One attempt to prove an operator: ``problem`` is None when it succeeded; ``result`` is what the command said."""
 
@@ -36,76 +45,72 @@ class Proof(NamedTuple):
         }
 
 
-def by_plan(
-    action: Any, identity: Identity, policy: HostKeyPolicy, task_vars: dict[str, Any], arguments: dict[str, Any]
-) -> Proof:
+def by_plan(caller: Caller, arguments: dict[str, Any]) -> Proof:
     """Run the module ``plan`` over a fresh key login; that login is the proof."""
     nonce = secrets.token_hex(16)
-    connection = connections.fresh(action, identity, policy)
-    result, reached = run_module(action, connection, "plan", dict(arguments, nonce=nonce), task_vars)
+    connection = connections.fresh(caller.action, caller.who, caller.policy)
+    result, reached = run_module(caller, connection, "plan", dict(arguments, nonce=nonce))
     result = result or {}
     login = result.get("login") or {}
-    problem = _login_problem(reached, identity, login.get("nonce") == nonce, login.get("euid") == 0)
+    problem = failures.of_module(result, reached) or _login_problem(reached, caller.who)
+    problem = problem or _answer_problem(nonce=login.get("nonce") == nonce, root=login.get("euid") == 0)
     user = connection.get_option("remote_user") or ""
-    return Proof(
-        user,
-        reached.transcript.fingerprint,
-        reached.transcript.offered,
-        failures.of_module(result, reached) or problem,
-        reached,
-        result,
-    )
+    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, result)
 
 
-def by_command(action: Any, identity: Identity, policy: HostKeyPolicy, user: str) -> Proof:
+def by_command(caller: Caller, user: str) -> Proof:
     """Log in as ``user`` with a fresh key login, send a nonce, and have it back from root."""
     nonce = secrets.token_hex(16)
-    connection = connections.fresh(action, identity, policy, user=user)
+    connection = connections.fresh(caller.action, caller.who, caller.policy, user=user)
     said, reached = connections.run(
-        action,
+        caller.action,
         connection,
-        lambda: action._low_level_execute_command('read -r n; echo "$n"; id -u', in_data=f"{nonce}\n".encode()),
+        lambda: caller.action._low_level_execute_command(_ECHO, in_data=f"{nonce}\n".encode()),
     )
     lines = (said or {}).get("stdout", "").split()
-    sudo = failures.of_sudo((said or {}).get("stderr", "")) if lines[-2:] != [nonce, "0"] else None
-    problem = _login_problem(reached, identity, nonce in lines, lines[-1:] == ["0"])
-    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, sudo or problem, reached, {})
+    root = lines[-2:] == [nonce, "0"]
+    problem = None if root else failures.of_sudo((said or {}).get("stderr", ""))
+    problem = problem or _login_problem(reached, caller.who) or _answer_problem(nonce=nonce in lines, root=root)
+    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, {})
+
+
+_ECHO = 'read -r n; echo "$n"; id -u'
 
 
 def run_module(
-    action: Any, connection: Any, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]
-) -> tuple[dict[str, Any], connections.Reached]:
-    """Run a module of this collection over a connection of ours, in one command."""
-    variables = dict(task_vars, ansible_python_interpreter=interpreter.choose(task_vars))
-    work = lambda: action._execute_module(  # noqa: E731
-        module_name=f"latchkey.ssh.{name}", module_args=arguments, task_vars=variables
+    caller: Caller, connection: Any, name: str, arguments: dict[str, Any]
+) -> tuple[dict[str, Any] | None, connections.Reached]:
+    """Run a module of this collection over a connection of ours, in one command; no result where no command ran."""
+    variables = dict(caller.task_vars, ansible_python_interpreter=interpreter.choose(caller.task_vars))
+    return connections.run(
+        caller.action,
+        connection,
+        lambda: caller.action._execute_module(
+            module_name=f"latchkey.ssh.{name}", module_args=arguments, task_vars=variables
+        ),
     )
-    return connections.run(action, connection, work)
 
 
-def _login_problem(reached: connections.Reached, identity: Identity, nonce: bool, root: bool) -> LatchkeyError | None:
+def _login_problem(reached: connections.Reached, identity: Identity) -> LatchkeyError | None:
     said = reached.transcript
     if said.multiplexed or not said.authenticated:
-        return Refused(
-            "no fresh login was seen", "remove ControlPath and LogLevel from the ssh arguments of this host", "proof"
-        )
+        remedy = "remove ControlPath and LogLevel from the ssh arguments of this host"
+        return Refused("no fresh login was seen", remedy, "proof")
     if said.authenticated != "publickey":
         return Refused(f"the login was made by {said.authenticated}, not by key", "", "proof")
     if said.fingerprint != identity.fingerprint and not identity.may_be(said.fingerprint):
-        return Refused(
-            f"the host took the key {said.fingerprint}, but {identity.fingerprint} was to be proven",
-            "name the key in harden_key",
-            "proof",
-        )
+        reason = f"the host took the key {said.fingerprint}, but {identity.fingerprint} was to be proven"
+        return Refused(reason, "name the key in harden_key", "proof")
+    return None
+
+
+def _answer_problem(*, nonce: bool, root: bool) -> LatchkeyError | None:
     if not nonce:
-        return Refused(
-            "the nonce did not come back: something else than a shell answered",
-            "look at the account's shell and command=",
-            "proof",
-        )
+        reason = "the nonce did not come back: something else than a shell answered"
+        return Refused(reason, "look at the account's shell and at command= before its key", "proof")
     if not root:
         return Refused("the login did not become root", "set ansible_become: true and allow sudo", "proof")
     return None
 
 
-__all__ = ["Proof", "by_command", "by_plan", "run_module"]
+__all__ = ["Caller", "Proof", "by_command", "by_plan", "run_module"]

@@ -31,7 +31,7 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
     proofs = list(transaction.get("proofs") or plan.get("proofs") or [])
     return {
         "host": host,
-        "status": _status(refused, changes, planned, bool(transaction)),
+        "status": _status(refused, changes, planned, ran=bool(transaction)),
         "changed": changes,
         "planned": [] if changes else planned,
         "proven": proofs,
@@ -54,7 +54,7 @@ def _key_made(key: Mapping[str, Any]) -> str:
     return f"key made: {identity['path']} (keep a copy: without it nobody gets in)"
 
 
-def _status(refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], ran: bool) -> str:
+def _status(refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], *, ran: bool) -> str:
     if refused:
         return "unreachable" if refused[0].startswith(failures.UNREACHABLE) else "refused"
     if changes:

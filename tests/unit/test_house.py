@@ -330,7 +330,8 @@ def test_rule_accepts_what_keeps_it(rule, path, text):
 def dead_rows(text):
     """Return the files named by rows `| I want to change ... | `file` ... |` that do not exist."""
     dead = []
-    for cells in (line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")):
+    table = text.partition("I want to change")[2]
+    for cells in (line.strip().strip("|").split("|") for line in table.splitlines() if line.startswith("|")):
         named = re.findall(r"`([^`]+)`", cells[1]) if len(cells) > 1 else []
         dead += [name for name in named if not glob.glob(os.path.join(ROOT, name))]
     return dead

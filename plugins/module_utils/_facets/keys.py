@@ -153,15 +153,62 @@ def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -
             "set AuthorizedKeysFile for this account",
             ring.account.name,
         )
-    target = ring.files[0]
-    document = _documents(ring, version)[0]
-    wanted = document
-    for wish in wishes:
-        wanted = _with_wish(wanted, wish, ring, version)
-    changes = _mode_changes(ring, target, wanted.render() != document.render())
-    if wanted.render() == document.render():
-        return changes
-    return changes + _file_changes(ring, target, wanted.render(), any(not wish.present for wish in wishes))
+    changes: List[Change] = []
+    for index, (entry, document) in enumerate(zip(ring.files, _documents(ring, version))):
+        added = document
+        for wish in wishes:
+            if wish.present and index == 0:
+                added = _with_wish(added, wish, ring, version)
+        left = added
+        for key in (key for wish in wishes if not wish.present for key in wish.keys):
+            left = left.without_key(key)
+        changes += _entry_changes(ring, entry, [document.render(), added.render(), left.render()])
+    return changes
+
+
+def _entry_changes(ring: Keyring, entry: home_files.HomeFile, steps: Sequence[bytes]) -> List[Change]:
+    """Return the changes of one key file: additions widen and come first, removals narrow."""
+    before, added, left = steps
+    changes = _mode_changes(ring, entry, rewritten=left != before) if entry is ring.files[0] else []
+    if left != before and entry.state.kind == "file" and entry.state.uid != ring.account.uid and entry.directories:
+        raise Refused(
+            f"this key file of {ring.account.name} belongs to uid {entry.state.uid}, so it is not ours to replace",
+            f"edit it yourself, or run `chown {ring.account.name} {entry.state.path}`",
+            entry.state.path,
+        )
+    if added != before:
+        changes += _parent_changes(ring, entry) + [_file_change(ring, entry, WIDEN, added)]
+        entry = entry._replace(state=entry.state._replace(kind="file", data=added))
+    if left != added:
+        changes.append(_file_change(ring, entry, NARROW, left))
+    return changes
+
+
+def _parent_changes(ring: Keyring, entry: home_files.HomeFile) -> List[Change]:
+    parent = entry.state.path.rpartition("/")[0]
+    if not entry.directories or parent in [directory.path for directory in entry.directories]:
+        return []
+    name = ring.account.name
+    return [Change("keys", WIDEN, "directory", parent, f"create {parent}", mode=0o700, owner=name, account=name)]
+
+
+def _file_change(ring: Keyring, entry: home_files.HomeFile, phase: str, after: bytes) -> Change:
+    state, name = entry.state, ring.account.name
+    outside = not entry.directories
+    new_mode = 0o644 if outside else 0o600
+    return Change(
+        "keys",
+        phase,
+        "file",
+        state.path,
+        f"keys of {name}",
+        before=state.data,
+        existed=state.kind == "file",
+        after=after,
+        mode=state.mode & ~_WRITABLE_BY_OTHERS or new_mode,
+        owner="root" if outside else name,
+        account="" if outside else name,
+    )
 
 
 def _documents(ring: Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
@@ -173,15 +220,11 @@ def _with_wish(
 ) -> authorized_keys.AuthorizedKeys:
     options = key_options.parse_options(wish.options, version, "key_options") if wish.options else None
     for key in wish.keys:
-        if not wish.present:
-            document = document.without_key(key)
-            continue
         problem = keys.usable(key, version, 0)
         if problem:
             raise Refused(f"the key {key.fingerprint} would not be taken: {problem}", "give another key", wish.user)
-        if options is None and _granted_elsewhere(key, ring, version):
-            continue
-        document = document.with_key(key, options)
+        if options is not None or not _granted_elsewhere(key, ring, version):
+            document = document.with_key(key, options)
     return document
 
 
@@ -193,46 +236,7 @@ def _granted_elsewhere(key: keys.PublicKey, ring: Keyring, version: SshdVersion)
     return False
 
 
-def _file_changes(ring: Keyring, target: home_files.HomeFile, after: bytes, narrows: bool) -> List[Change]:
-    account, state = ring.account, target.state
-    outside = not target.directories
-    mode = state.mode & ~_WRITABLE_BY_OTHERS if state.kind == "file" else (0o644 if outside else 0o600)
-    owner = "root" if outside else account.name
-    changes = []
-    if not outside:
-        parent = state.path.rpartition("/")[0]
-        if parent not in [directory.path for directory in target.directories]:
-            changes.append(
-                Change(
-                    "keys",
-                    WIDEN,
-                    "directory",
-                    parent,
-                    f"create {parent}",
-                    mode=0o700,
-                    owner=owner,
-                    account=account.name,
-                )
-            )
-    changes.append(
-        Change(
-            "keys",
-            NARROW if narrows else WIDEN,
-            "file",
-            state.path,
-            f"keys of {account.name}",
-            state.data,
-            state.kind == "file",
-            after,
-            mode,
-            owner,
-            "" if outside else account.name,
-        )
-    )
-    return changes
-
-
-def _mode_changes(ring: Keyring, target: home_files.HomeFile, rewritten: bool) -> List[Change]:
+def _mode_changes(ring: Keyring, target: home_files.HomeFile, *, rewritten: bool) -> List[Change]:
     if not ring.strict:
         return []
     account = ring.account

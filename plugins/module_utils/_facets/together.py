@@ -58,7 +58,7 @@ def plan(desired: Mapping[str, Mapping[str, Any]], policy: Policy, operators: Se
     found: List[Dict[str, Any]] = []
     if not refused and any(change.facet == "server" and change.phase == NARROW for change in changes):
         found, refused = _check_stranded(desired, policy, host)
-    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}p{version.patch}")
+    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}")
 
 
 def operator_problem(name: str, host: Host) -> Optional[LatchkeyError]:
