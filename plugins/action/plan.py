@@ -43,6 +43,8 @@ class ActionModule(ActionBase):
             connections.check_task(self)
             with tempfile.TemporaryDirectory(prefix="latchkey-") as scratch:
                 result.update(self._plan(task_vars or {}, scratch))
+            # Only a result that says changed has its diff printed; where the run goes on, the transaction prints it.
+            result["changed"] = bool(self._task.check_mode and result["planned"] and not result["refused"])
         except (LatchkeyError, AnsibleError) as error:
             result["refused"] = [results.describe(error)]
         return result
@@ -53,6 +55,8 @@ class ActionModule(ActionBase):
         policy = host_key.policy(self._task.args.get("host_key", "strict"), known_hosts)
         shown = self._look(proofs.Caller(self, who, policy, task_vars))
         shown["inventory"] = inventory_lines.lines(self, who)
+        # Ansible prints diffs of changed tasks only, and in check mode no later task shows them.
+        shown["changed"] = bool(shown.get("planned")) and self._task.check_mode
         return shown
 
     def _look(self, caller: proofs.Caller) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        result.update(changed=False, changes=[], proofs=[], predicted=[], conflicts=[], refused=[])
+        result.update(changed=False, diff=[], changes=[], proofs=[], predicted=[], conflicts=[], refused=[])
         try:
             connections.check_task(self)
             with tempfile.TemporaryDirectory(prefix="latchkey-") as scratch:
@@ -103,6 +103,9 @@ class _Run:
             )
         self._result["changed"] = self._result["changed"] or bool(done.get("changed"))
         self._result["changes"] += done.get("changes", [])
+        self._result["diff"] += done.get("diff", [])
+        if self._result["changed"]:
+            self._result["diff"] = self._plan.get("diff", [])
         self._result["conflicts"] = done.get("conflicts", [])
 
     def _prove_by_plan(self) -> proofs.Proof:
