@@ -6,7 +6,7 @@
 import errno
 import os
 import stat
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, Refused
 from . import accounts, files, selinux, users
@@ -26,7 +26,7 @@ def read(account: accounts.Account, path: str) -> HomeFile:
         Refused: the home, a directory on the way or the file is a link or belongs to somebody else.
     """
     check_home(account)
-    return users.run_as(account, lambda: _read(account, _parts(account, path)))
+    return _as_owner(account, path, lambda: _read(account, _parts(account, path)))
 
 
 def replace(account: accounts.Account, path: str, data: bytes, mode: int) -> None:
@@ -34,12 +34,23 @@ def replace(account: accounts.Account, path: str, data: bytes, mode: int) -> Non
     check_home(account)
     parts = _parts(account, path)
     labels = _labels(account, parts)
-    users.run_as(account, lambda: _replace(account, parts, (data, mode), labels))
+    _as_owner(account, path, lambda: _replace(account, parts, (data, mode), labels))
 
 
 def set_mode(account: accounts.Account, path: str, mode: int) -> None:
     """Change the mode of a file or directory below (or of) the account's home, as the account."""
-    users.run_as(account, lambda: _set_mode(account, _parts(account, path), mode))
+    _as_owner(account, path, lambda: _set_mode(account, _parts(account, path), mode))
+
+
+def _as_owner(account: accounts.Account, path: str, work: Callable[[], Any]) -> Any:
+    try:
+        return users.run_as(account, work)
+    except OSError as error:
+        raise HostError(
+            f"{account.name} may not do this: {error.strerror}",
+            "see who owns it and the directories above it, and their modes",
+            path,
+        ) from error
 
 
 def check_home(account: accounts.Account) -> None:
@@ -84,7 +95,7 @@ def _read(account: accounts.Account, parts: Sequence[str]) -> HomeFile:
 
 
 def _walk(account: accounts.Account, directories: Sequence[str]) -> Tuple[Optional[int], Tuple[files.FileState, ...]]:
-    handle = os.open(account.home, os.O_DIRECTORY | os.O_RDONLY | os.O_NOFOLLOW)
+    handle = _open_home(account)
     path = account.home
     states = [_state(path, os.fstat(handle))]
     for name in directories:
@@ -96,6 +107,13 @@ def _walk(account: accounts.Account, directories: Sequence[str]) -> Tuple[Option
         handle = below
         states.append(_state(path, os.fstat(handle)))
     return handle, tuple(states)
+
+
+def _open_home(account: accounts.Account) -> int:
+    try:
+        return os.open(account.home, os.O_DIRECTORY | os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _refusal(error, account.home, account) from error
 
 
 def _descend(handle: int, name: str, path: str, account: accounts.Account) -> Optional[int]:
@@ -121,10 +139,14 @@ def _read_file(directory: int, path: str, account: accounts.Account) -> files.Fi
         return files.FileState(path, "missing")
     except OSError as error:
         raise _refusal(error, path, account) from error
-    with os.fdopen(handle, "rb") as opened:
-        state = _state(path, os.fstat(opened.fileno()))
-        _check_file(state, os.fstat(opened.fileno()).st_nlink, account)
-        return state._replace(data=opened.read())
+    try:
+        status = os.fstat(handle)
+        state = _state(path, status)
+        _check_file(state, status.st_nlink, account)
+        with os.fdopen(os.dup(handle), "rb") as opened:
+            return state._replace(data=opened.read())
+    finally:
+        os.close(handle)
 
 
 def _check_file(state: files.FileState, links: int, account: accounts.Account) -> None:
@@ -148,6 +170,7 @@ def _replace(
     handle = _walk_making(account, parts[:-1], labels)
     temporary = f".latchkey-{os.getpid()}-{parts[-1]}"
     try:
+        _discard(handle, temporary)
         new = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=handle)
         try:
             files.write_all(new, content[0])
@@ -159,6 +182,7 @@ def _replace(
         os.rename(temporary, parts[-1], src_dir_fd=handle, dst_dir_fd=handle)
         os.fsync(handle)
     except OSError as error:
+        _discard(handle, temporary)
         raise HostError(
             f"cannot be written as {account.name}: {error.strerror}", where=os.path.join(account.home, *parts)
         ) from error
@@ -166,8 +190,15 @@ def _replace(
         os.close(handle)
 
 
+def _discard(handle: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=handle)
+    except FileNotFoundError:
+        pass
+
+
 def _walk_making(account: accounts.Account, directories: Sequence[str], labels: Sequence[Optional[bytes]]) -> int:
-    handle = os.open(account.home, os.O_DIRECTORY | os.O_RDONLY | os.O_NOFOLLOW)
+    handle = _open_home(account)
     path = account.home
     for name, label in zip(directories, labels):
         path = os.path.join(path, name)

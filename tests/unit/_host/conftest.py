@@ -11,25 +11,10 @@ import tempfile
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts
 
-# Ids that no distribution gives away; NSS need not know them.
-UID, OTHER = 64321, 64322
+# An id that no distribution gives away; NSS need not know it.
+UID = 64321
 
 Place = collections.namedtuple("Place", "account home path")
-
-
-def tree(path):
-    """Return everything below a directory: path, kind and mode, owner, bytes or target."""
-    found = {}
-    for top, directories, files in os.walk(path):
-        for name in directories + files:
-            full = os.path.join(top, name)
-            status = os.lstat(full)
-            content = os.readlink(full) if os.path.islink(full) else None
-            if os.path.isfile(full) and content is None:
-                with open(full, "rb") as stream:
-                    content = stream.read()
-            found[os.path.relpath(full, path)] = (oct(status.st_mode), status.st_uid, content)
-    return found
 
 
 @pytest.fixture
@@ -59,13 +44,4 @@ def ssh_dir(place):
     path = os.path.join(place.home, ".ssh")
     os.mkdir(path, 0o700)
     os.chown(path, UID, UID)
-    return path
-
-
-def put(path, data, mode=0o600, owner=UID):
-    """Write a file with an owner."""
-    with open(path, "wb") as stream:
-        stream.write(data)
-    os.chown(path, owner, owner)
-    os.chmod(path, mode)
     return path
