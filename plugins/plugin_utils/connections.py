@@ -63,9 +63,10 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
         user: another account than the one Ansible connects as.
     """
     connection = _clone(action)
-    prefix = list(ssh_arguments.FRESH) + policy.arguments()
     cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
-    prefix += _jump(connection, cleaned)
+    words = [word for name in _MIXING for word in cleaned[name].words]
+    prefix = [*ssh_arguments.FRESH, *_host_key_arguments(connection, policy, words)]
+    prefix += _jump(connection, words, next((one.jump for one in cleaned.values() if one.jump), ""))
     for name, arguments in cleaned.items():
         connection.set_option(name, ssh_arguments.join(arguments.words))
     prefix += identity.arguments()
@@ -82,12 +83,17 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
 def configured(action: Any, policy: HostKeyPolicy) -> Any:
     """Return a connection as Ansible is configured, but with the host's key checked as ``harden_host_key`` says."""
     connection = _clone(action)
-    own = connection.get_option("ssh_args") or ""
     for name in _MIXING:
         connection.set_option(name, _without_checking(connection.get_option(name) or ""))
-    own = connection.get_option("ssh_args")
-    connection.set_option("ssh_args", ssh_arguments.join(["-v", *policy.arguments()]) + " " + own)
+    words = [word for name in _MIXING for word in shlex.split(connection.get_option(name))]
+    prefix = ["-v", *_host_key_arguments(connection, policy, words)]
+    connection.set_option("ssh_args", ssh_arguments.join(prefix) + " " + connection.get_option("ssh_args"))
     return connection
+
+
+def _host_key_arguments(connection: Any, policy: HostKeyPolicy, words: list[str]) -> list[str]:
+    known = client_view(connection, words).get("userknownhostsfile", "") if policy.scratch else ""
+    return policy.arguments(known)
 
 
 def has_password(action: Any) -> bool:
@@ -165,11 +171,8 @@ def _without_checking(arguments: str) -> str:
     return ssh_arguments.join(kept)
 
 
-def _jump(connection: Any, cleaned: dict[str, ssh_arguments.Cleaned]) -> list[str]:
-    words = [word for name in _MIXING for word in cleaned[name].words]
-    jump = next((cleaned[name].jump for name in _MIXING if cleaned[name].jump), "")
-    if not jump:
-        jump = client_view(connection, words).get("proxyjump", "")
+def _jump(connection: Any, words: list[str], named: str) -> list[str]:
+    jump = named or client_view(connection, words).get("proxyjump", "")
     if jump in ("", "none"):
         return []
     config = next((words[index + 1] for index, word in enumerate(words[:-1]) if word == "-F"), "")

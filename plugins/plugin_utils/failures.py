@@ -52,11 +52,7 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
     if sudo is not None:
         return sudo
     if transcript.host_key_failed(said):
-        return Refused(
-            f"the host's key is not the one that is known: no password was sent. ssh says: {said.words}",
-            "compare it on the host's console; then `ssh-keygen -R HOST` and harden_host_key, or known_hosts",
-            "host key",
-        )
+        return _host_key(said)
     if "sshpass" in reached.error and "install" in reached.error:
         return HostError(
             "logging in by password needs sshpass with this ansible-core", "install the package sshpass", "controller"
@@ -79,6 +75,19 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
             user,
         )
     return HostError(reached.error or said.words, "check its address, the network and sshd", UNREACHABLE)
+
+
+def _host_key(said: transcript.Transcript) -> LatchkeyError:
+    shown = said.host_key or "a key that ssh did not show"
+    if "HAS CHANGED" in said.words:
+        reason = f"the host shows {shown}, and known_hosts has another key: no password was sent"
+        remedy = (
+            "compare it on the host's console; if it is right, run `ssh-keygen -R` for this host and put the new key in"
+        )
+    else:
+        reason = f"the host's key is not known here ({shown}): no password was sent"
+        remedy = "compare it on the host's console, then add it to known_hosts, or harden_host_key: [that fingerprint]"
+    return Refused(reason, remedy, "host key")
 
 
 _WRONG_PASSWORD = "check ansible_user and ansible_password (or -k)"

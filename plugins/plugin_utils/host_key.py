@@ -24,10 +24,14 @@ class HostKeyPolicy(NamedTuple):
     fingerprints: tuple[str, ...] = ()
     scratch: str = ""
 
-    def arguments(self) -> list[str]:
-        """Return the client's arguments; they stand before the user's own, and the first value wins (ssh_config(5))."""
+    def arguments(self, known_hosts: str = "") -> list[str]:
+        """Return the client's arguments; they stand before the user's own, and the first value wins (ssh_config(5)).
+
+        Args:
+            known_hosts: the files the client reads anyway; in check mode new keys are written before them.
+        """
         if self.mode == "accept_new":
-            extra = ["-o", f"UserKnownHostsFile={self.scratch}"] if self.scratch else []
+            extra = ["-o", f"UserKnownHostsFile={self.scratch} {known_hosts}".rstrip()] if self.scratch else []
             return ["-o", "StrictHostKeyChecking=accept-new", *extra]
         if self.mode == "pinned":
             return [

@@ -41,7 +41,7 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "refused": refused,
         "accepted_host_key": plan.get("accepted_host_key") or "",
         "key_made": _key_made(key),
-        "inventory": list(plan.get("inventory") or []) if not refused else [],
+        "inventory": list(plan.get("inventory") or []) if proofs and not refused else [],
     }
 
 
