@@ -18,7 +18,6 @@ from .common import BUILD, HOME, ToolError
 from .generations import GENERATIONS
 from .podman import become, exec_in
 
-
 Command = Callable[[argparse.Namespace], None]
 
 
@@ -80,7 +79,11 @@ def up(args: argparse.Namespace) -> None:
 def refresh() -> None:
     """Write inventory, known_hosts, ssh_config and state.json again."""
     with hosts.locked("inventory"):
-        inventory.write(hosts.listed())
+        found = hosts.listed()
+        for host in found:
+            if host.running:
+                hosts.adopt(host)
+        inventory.write(found)
 
 
 def down(args: argparse.Namespace) -> None:

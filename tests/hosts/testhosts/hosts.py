@@ -23,6 +23,7 @@ Say = Callable[[str], None]
 LABEL = "latchkey.host"
 STOCK = {"alma8": 8, "alma9": 9, "alma10": 10}
 BOOT_SECONDS = 120
+BOOTED = "/var/lib/first-boot-done"  # in the host, outside of what tree-hash looks at
 PARALLEL = 6
 KEEP = "tar -C /etc/ssh -cf - $(cd /etc/ssh && ls -d ssh_host_*)"
 
@@ -215,9 +216,9 @@ def boot(host: Host, say: Say) -> None:
     podman("start", host.container)
     await_sshd(host)
     keep_keys(host)
-    if not (BUILD / "kept" / host.name / "booted").exists():
+    if exec_in(host.name, "test", "-e", BOOTED, check=False).returncode != 0:
         _after_first_boot(host)
-        (BUILD / "kept" / host.name / "booted").touch()
+        exec_in(host.name, "touch", BOOTED)
     say(line(host, f"up in {time.monotonic() - started:.1f} s"))
 
 
@@ -306,6 +307,15 @@ def keep_keys(host: Host) -> None:
             path.unlink()
 
 
+def adopt(host: Host) -> None:
+    """Fetch the host keys of a host that another clone of the project has booted; not yet if it is still on its way."""
+    if (BUILD / "kept" / host.name / "host_keys.tar").exists():
+        return
+    with contextlib.suppress(ToolError):  # it may be gone by now: then it is not in the inventory either
+        if exec_in(host.name, "systemctl", "is-active", "sshd", check=False).stdout.strip() == b"active":
+            keep_keys(host)
+
+
 def down(names: Iterable[str], say: Say) -> None:
     """Remove hosts, running or not, with what is kept of them; without names all of them."""
     chosen = list(names)
@@ -315,7 +325,7 @@ def down(names: Iterable[str], say: Say) -> None:
 
 
 def _forget(host: Host, say: Say) -> None:
-    _remove(host)
+    podman("rm", "-f", "-t", "0", host.container)
     for path in (BUILD / "kept" / host.name).glob("*"):
         path.unlink()
     with contextlib.suppress(FileNotFoundError):
@@ -323,15 +333,10 @@ def _forget(host: Host, say: Say) -> None:
     say(line(host, "gone"))
 
 
-def _remove(host: Host) -> None:
-    podman("rm", "-f", "-t", "0", host.container)
-    (BUILD / "kept" / host.name / "booted").unlink(missing_ok=True)
-
-
 def reset(name: str, say: Say) -> None:
     """Bring a host back to its start state: a new container of the same image, with the same address and host keys."""
     host = get(name)
-    _remove(host)
+    podman("rm", "-f", "-t", "0", host.container)
     _create_and_boot(host, say)
 
 

@@ -17,7 +17,7 @@ FILES = ("inventory.yml", "known_hosts", "ssh_config", "state.json")
 
 def write(hosts: Iterable[Host]) -> None:
     """Write the four files for the hosts that are up; their host keys come from build/hosts/kept (hosts.keep_keys)."""
-    ready = [host for host in hosts if host.running and (BUILD / "kept" / host.name).is_dir()]
+    ready = [host for host in hosts if host.running and (BUILD / "kept" / host.name / "host_keys.tar").exists()]
     _replace("known_hosts", "".join(_known(host) for host in ready))
     _replace("ssh_config", "".join(_ssh_config(host) for host in ready))
     _replace("inventory.yml", _yaml(ready))
