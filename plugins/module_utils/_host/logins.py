@@ -3,19 +3,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who logged in lately, and by which method: the journal and /var/log/secure. PRIVATE to the collection."""
 
+import calendar
 import datetime
 import glob
 import gzip
 import os
 import re
 import time
+import zlib
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import programs
 
-_ACCEPTED = re.compile(r"Accepted (\S+) for (?:invalid user )?(\S+) from (\S+) port \d+")
+# From the line's start on: a user name is what a stranger sends, and may hold the very words of a login.
+_ACCEPTED = re.compile(
+    r"^(?:\w{3} +\d+ [\d:]+|\S+) \S+ sshd(?:-session)?\[\d+\]: Accepted (\S+) for (\S.*?) from (\S+) port \d+"
+)
 _SYSLOG_TIME = re.compile(r"^(\w{3}) +(\d+) (\d\d):(\d\d):(\d\d) ")
-_ISO_TIME = re.compile(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
+_ISO_TIME = re.compile(
+    r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?(?:(Z)|([+-])(\d\d):?(\d\d))?"
+)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = 86400
 
@@ -69,12 +76,16 @@ def _secure(since: float) -> Iterator[Login]:
         if written < since:
             continue
         opener = gzip.open if path.endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                found = _ACCEPTED.search(line)
-                when = _when(line, written) if found and "sshd" in line else None
-                if found and when is not None:
-                    yield Login(found.group(2), _method(found.group(1)), found.group(3), when)
+        try:
+            with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    found = _ACCEPTED.search(line)
+                    when = _when(line, written) if found else None
+                    if found and when is not None:
+                        yield Login(found.group(2), _method(found.group(1)), found.group(3), when)
+        except (OSError, EOFError, zlib.error):
+            # Packed by a logrotate that was killed, or no log at all: the others are still read.
+            continue
 
 
 def _method(word: str) -> str:
@@ -84,7 +95,12 @@ def _method(word: str) -> str:
 def _when(line: str, written: float) -> Optional[float]:
     iso = _ISO_TIME.match(line)
     if iso:
-        return _local(*(int(part) for part in iso.groups()))
+        moment = [int(part) for part in iso.groups()[:6]]
+        zulu, sign, hours, minutes = iso.groups()[6:]
+        if not zulu and not sign:
+            return _local(*moment)
+        ahead = int(f"{sign}1") * (int(hours) * 3600 + int(minutes) * 60) if sign else 0
+        return float(calendar.timegm((moment[0], moment[1], moment[2], moment[3], moment[4], moment[5])) - ahead)
     short = _SYSLOG_TIME.match(line)
     if short is None or short.group(1) not in _MONTHS:
         return None

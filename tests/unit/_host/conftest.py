@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Homes of an account that is not root's, with a real user id: what a hostile owner could do has to be possible here."""
+"""Homes of an account that is not root's, with a real user id: a hostile owner has to be able to do its worst here."""
 
 import collections
 import os

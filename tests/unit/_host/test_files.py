@@ -1,7 +1,7 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files in root's directories: replaced in one step, with what hangs on them, and never where others could interfere."""
+"""Files in root's directories: replaced in one step, with what hangs on them, never where others could interfere."""
 
 import os
 import signal
