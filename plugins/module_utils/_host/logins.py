@@ -20,9 +20,7 @@ _ACCEPTED = re.compile(
     r"^(?:\w{3} +\d+ [\d:]+|\S+) \S+ sshd(?:-session)?\[\d+\]: Accepted (\S+) for (\S.*?) from (\S+) port \d+"
 )
 _SYSLOG_TIME = re.compile(r"^(\w{3}) +(\d+) (\d\d):(\d\d):(\d\d) ")
-_ISO_TIME = re.compile(
-    r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?(?:(Z)|([+-])(\d\d):?(\d\d))?"
-)
+_ISO_TIME = re.compile(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?(?:(Z)|([+-])(\d\d):?(\d\d))?")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = 86400
 
@@ -95,12 +93,12 @@ def _method(word: str) -> str:
 def _when(line: str, written: float) -> Optional[float]:
     iso = _ISO_TIME.match(line)
     if iso:
-        moment = [int(part) for part in iso.groups()[:6]]
+        parts = [int(part) for part in iso.groups()[:6]]
         zulu, sign, hours, minutes = iso.groups()[6:]
         if not zulu and not sign:
-            return _local(*moment)
+            return _local(*parts)
         ahead = int(f"{sign}1") * (int(hours) * 3600 + int(minutes) * 60) if sign else 0
-        return float(calendar.timegm((moment[0], moment[1], moment[2], moment[3], moment[4], moment[5])) - ahead)
+        return float(calendar.timegm(tuple(parts) + (0, 0, 0)) - ahead)
     short = _SYSLOG_TIME.match(line)
     if short is None or short.group(1) not in _MONTHS:
         return None

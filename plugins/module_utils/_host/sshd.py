@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The host's sshd: which binary, which version, which files it reads, what it answers. PRIVATE to the collection."""
 
+import getopt
 import glob
 import os
 import re
@@ -18,6 +19,10 @@ from . import files, programs, systemd
 
 UNITS = ("sshd.service", "ssh.service")
 _SCRATCH = "/run"
+MAIN = "/etc/ssh/sshd_config"
+# sshd.c of 8.0 to 10.0; those of them that change settings.
+_GETOPT = "46DGQRTVdeiqrtb:C:c:E:f:g:h:k:o:p:u:"
+_SETTING_OPTIONS = ("-4", "-6", "-b", "-c", "-g", "-h", "-k", "-o", "-p", "-u")
 Answer = Dict[str, Tuple[str, ...]]
 
 
@@ -62,24 +67,19 @@ def _version(binary: str) -> SshdVersion:
     return parse_version(found.group(0), flavour)
 
 
+def _read_arguments(arguments: Sequence[str]) -> List[Tuple[str, str]]:
+    try:
+        return getopt.getopt(list(arguments), _GETOPT)[0]
+    except getopt.GetoptError as error:
+        raise HostError(f"sshd's command line cannot be read: {error}", "see `systemctl cat sshd.service`") from error
+
+
 def _main_file(arguments: Sequence[str]) -> str:
-    for index, word in enumerate(arguments):
-        if word.startswith("-f"):
-            return word[2:] or arguments[index + 1]
-    return "/etc/ssh/sshd_config"
+    return ([MAIN] + [value for name, value in _read_arguments(arguments) if name == "-f"])[-1]
 
 
 def _setting_options(arguments: Sequence[str]) -> Tuple[str, ...]:
-    kept: List[str] = []
-    takes_value = "-bCcEghkNop"
-    index = 0
-    while index < len(arguments):
-        word = arguments[index]
-        width = 2 if len(word) == 2 and word[1:] in takes_value + "f" and index + 1 < len(arguments) else 1
-        if word[:2] in ("-o", "-p", "-h", "-4", "-6", "-c", "-g", "-b", "-k", "-u"):
-            kept += arguments[index : index + width]
-        index += width
-    return tuple(kept)
+    return tuple(name + value for name, value in _read_arguments(arguments) if name in _SETTING_OPTIONS)
 
 
 def command_line_settings(sshd: Sshd) -> Tuple[str, ...]:
@@ -120,7 +120,10 @@ class Candidate:
 
     def __init__(self, sshd: Sshd, tree: sshd_tree.Tree) -> None:
         self._sshd = sshd
-        self._root = tempfile.mkdtemp(prefix="latchkey-candidate-", dir=_SCRATCH)
+        try:
+            self._root = tempfile.mkdtemp(prefix="latchkey-candidate-", dir=_SCRATCH)
+        except OSError as error:
+            raise HostError(f"no scratch directory can be made: {error.strerror}", "run as root", _SCRATCH) from error
         self._answers: Dict[Optional[Connection], Answer] = {}
         for path, data in tree.files.items():
             target = self._root + path
@@ -172,7 +175,7 @@ def parse_answer(text: str) -> Answer:
     """Read the output of ``sshd -T``; repeated keywords keep their order (CamelCase keywords from 10.4 on)."""
     found: Dict[str, List[str]] = {}
     for line in text.splitlines():
-        keyword, _, value = line.strip().partition(" ")
+        keyword, unused, value = line.strip().partition(" ")
         if keyword:
             found.setdefault(keyword.lower(), []).append(value)
     return {keyword: tuple(values) for keyword, values in found.items()}

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import time
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from .._errors import HostError
 from . import files, programs
@@ -35,7 +35,7 @@ def show(name: str) -> Unit:
         raise HostError(f"systemctl cannot be asked about {name}: {answer.err.strip()}", "is systemd running as PID 1?")
     values: Dict[str, List[str]] = {}
     for line in answer.out.splitlines():
-        key, _, value = line.partition("=")
+        key, unused, value = line.partition("=")
         values.setdefault(key, []).append(value)
     environment_files = tuple(value.split(" ")[0] for value in values.get("EnvironmentFiles", []) if value)
     environment = _environment(values.get("Environment", [""])[0], environment_files)
@@ -50,7 +50,7 @@ def show(name: str) -> Unit:
 
 
 def _environment(inline: str, paths: Sequence[str]) -> Dict[str, str]:
-    found = _assignments(inline.replace(" ", "\n")) if inline else {}
+    found = dict(word.split("=", 1) for word in _words(inline) if "=" in word)
     for path in paths:
         state = files.read(path)
         if state.kind == "file":
@@ -79,10 +79,20 @@ def _argv(exec_start: str, environment: Dict[str, str]) -> Tuple[str, ...]:
     for word in found.group(1).split() if found else []:
         # systemd.service(5): $NAME as a word of its own is split at blanks, ${NAME} and embedded ones are not.
         if word.startswith("$") and not word.startswith("${"):
-            words += shlex.split(environment.get(word[1:], ""))
+            words += _words(environment.get(word[1:], ""))
         else:
             words.append(_WORD.sub(lambda match: environment.get(match.group(1) or match.group(2), ""), word))
     return tuple(words)
+
+
+def _words(text: str) -> List[str]:
+    """Split as systemd does, which takes a quote that is not closed as closed at the end."""
+    for closing in ("", "'", '"'):
+        try:
+            return shlex.split(text + closing)
+        except ValueError:
+            continue
+    return text.split()
 
 
 def reload(unit: Unit) -> None:
@@ -109,9 +119,8 @@ def started_ns(pid: int) -> int:
         return 0
 
 
-def wait_for(condition: object, what: str, seconds: float = 15.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
     """Wait until ``condition()`` is true; a HostError names ``what`` when it does not become so in time."""
-    assert callable(condition)
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
