@@ -128,7 +128,7 @@ def knows_utc(version: SshdVersion) -> bool:
     return release(version) >= (9, 1) or (version.flavour == "redhat" and release(version) == (8, 7))
 
 
-def _strptime(text: str, spec: str, exact: bool) -> Optional[Tuple[int, ...]]:
+def _strptime(text: str, spec: str, *, exact: bool) -> Optional[Tuple[int, ...]]:
     """Read fields as glibc's strptime does: blanks before a number skipped, two digits at most (four for years)."""
     limits = {"Y": (4, 0, 9999), "m": (2, 1, 12), "d": (2, 1, 31), "H": (2, 0, 23), "M": (2, 0, 59), "S": (2, 0, 61)}
     numbers = []
@@ -197,7 +197,7 @@ def _is_port(text: str) -> bool:
     return text in SERVICES
 
 
-def _check_permit(value: str, bare_port: bool) -> str:
+def _check_permit(value: str, *, bare_port: bool) -> str:
     """Check permitopen/permitlisten as handle_permit does; return what sshd records."""
     spec = "*:" + value if bare_port and ":" not in value else value
     found = re.match(r"(\[[^\]]*\]|[^:/\[][^:/]*|)(?:([:/])(.*))?\Z", spec, re.DOTALL)
@@ -264,7 +264,7 @@ def _set_value(state: Dict[str, Any], name: str, rest: str, version: SshdVersion
     return rest
 
 
-def _set_flag(state: Dict[str, Any], field: str, value: bool) -> None:
+def _set_flag(state: Dict[str, Any], field: str, *, value: bool) -> None:
     state[field] = value
     if field == "restrict":
         state.update((name, False) for name in PERMISSIONS)
@@ -277,7 +277,7 @@ def _one_option(text: str, state: Dict[str, Any], version: SshdVersion) -> str:
             continue
         negated = name not in NO_NEGATION and _starts(text, "no-" + name)
         if negated or _starts(text, name):
-            _set_flag(state, field, not negated)
+            _set_flag(state, field, value=not negated)
             return text[len(name) + (3 if negated else 0) :]
     for name in VALUED:
         if release(version) >= VALUED_SINCE.get(name, (2, 0)) and _starts(text, name + "="):
