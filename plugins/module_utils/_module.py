@@ -46,6 +46,9 @@ PLAN_SPEC: Dict[str, Any] = dict(
             server=dict(type="dict", options=SSHD_CONFIG_SPEC),
         ),
     ),
+    # These two are read by the action of the same name, on the controller.
+    identity=dict(type="dict"),
+    host_key=dict(type="raw", no_log=False),
     operators=dict(type="list", elements="str", default=[]),
     stranded=dict(type="str", choices=["refuse", "report"], default="refuse"),
     stranded_ok=dict(type="list", elements="str", default=[]),

@@ -12,8 +12,8 @@ description:
   - Runs on the controller, in Ansible itself, and connects to no host.
   - Takes what Ansible already uses, in this order - O(key), C(ansible_ssh_private_key),
     C(ansible_ssh_private_key_file), a usable key of the
-    agent, the first of C(id_ed25519), C(id_ecdsa), C(id_rsa) with enough bits. A pair is made only where none of these exists, by one
-    process however many forks run.
+    agent, the first of C(id_ed25519), C(id_ecdsa), C(id_rsa) with enough bits. A pair is made only where none of
+    these exists, by one process however many forks run.
   - A key that would ask for a passphrase or a touch is refused, with what to do about it.
 author: Latchkey contributors (@latchkey)
 options:
@@ -70,16 +70,3 @@ refused:
   type: list
   elements: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-
-def main() -> None:
-    """Say that this is an action: it runs on the controller."""
-    AnsibleModule(argument_spec={}).fail_json(
-        msg="latchkey.ssh.operator_key is an action and runs on the controller only"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -52,17 +52,17 @@ options:
                   choices: [present, absent]
                   default: present
             user:
-              description: Name of a single account, instead of or beside O(accounts).
+              description: Name of a single account, instead of or beside C(accounts).
               type: str
             key:
-              description: Public keys for O(user).
+              description: Public keys for C(user).
               type: list
               elements: str
             key_options:
-              description: Options before the key for O(user).
+              description: Options before the key for C(user).
               type: str
             state:
-              description: Whether the keys shall open O(user).
+              description: Whether the keys shall open C(user).
               type: str
               choices: [present, absent]
               default: present
@@ -94,7 +94,7 @@ options:
                   type: dict
                   required: true
             foreign:
-              description: What to do where a line of others wins over O(methods).
+              description: What to do where a line of others wins over C(methods).
               type: str
               choices: [refuse, report]
               default: refuse

@@ -52,14 +52,3 @@ proof:
   type: dict
   sample: {operator: admin, proven: true, fingerprint: "SHA256:x", offered: [publickey]}
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-
-def main() -> None:
-    """Say that this is an action: it runs on the controller."""
-    AnsibleModule(argument_spec={}).fail_json(msg="latchkey.ssh.proof is an action and runs on the controller only")
-
-
-if __name__ == "__main__":
-    main()

@@ -89,7 +89,7 @@ conflicts:
   returned: always
   type: list
   elements: str
-  sample: ["/etc/ssh/sshd_config:9: `PasswordAuthentication yes` under `Match User x` keeps PasswordAuthentication at yes"]
+  sample: ["/etc/ssh/sshd_config:9: `PasswordAuthentication yes` under `Match User x` keeps it at yes"]
 """
 
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module

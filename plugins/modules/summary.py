@@ -39,14 +39,3 @@ record:
   returned: always
   type: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-
-def main() -> None:
-    """Say that this is an action: it runs on the controller."""
-    AnsibleModule(argument_spec={}).fail_json(msg="latchkey.ssh.summary is an action and runs on the controller only")
-
-
-if __name__ == "__main__":
-    main()

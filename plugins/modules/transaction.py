@@ -71,16 +71,3 @@ refused:
   type: list
   elements: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-
-def main() -> None:
-    """Say that this is an action: it runs on the controller."""
-    AnsibleModule(argument_spec={}).fail_json(
-        msg="latchkey.ssh.transaction is an action and runs on the controller only"
-    )
-
-
-if __name__ == "__main__":
-    main()

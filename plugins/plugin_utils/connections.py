@@ -187,7 +187,7 @@ def client_view(connection: Any, words: list[str]) -> dict[str, str]:
     done = subprocess.run(
         [executable, "-G", *options, host], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
-    return {key.lower(): value for key, _, value in (line.partition(" ") for line in done.stdout.splitlines())}
+    return {key.lower(): value for key, unused, value in (line.partition(" ") for line in done.stdout.splitlines())}
 
 
 def _listen(connection: Any, said: list[str]) -> None:

@@ -79,7 +79,7 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
 
 def _host_key(said: transcript.Transcript) -> LatchkeyError:
     shown = said.host_key or "a key that ssh did not show"
-    if "HAS CHANGED" in said.words:
+    if "has changed" in said.words:
         reason = f"the host shows {shown}, and known_hosts has another key: no password was sent"
         remedy = (
             "compare it on the host's console; if it is right, run `ssh-keygen -R` for this host and put the new key in"

@@ -106,7 +106,7 @@ def proxy_command(hops: list[str], config_file: str, executable: str = "ssh") ->
 
 def hop_words(hop: str) -> list[str]:
     """Return the user and port of a ProxyJump element (``[user@]host[:port]`` or a ssh:// URI) as arguments."""
-    user, _, port = _hop_parts(hop)
+    user, unused, port = _hop_parts(hop)
     return (["-l", user] if user else []) + (["-p", port] if port else [])
 
 
@@ -119,7 +119,7 @@ def _hop_parts(hop: str) -> tuple[str, str, str]:
     bare = hop.removeprefix("ssh://").rstrip("/")
     user, at, rest = bare.rpartition("@")
     if rest.startswith("["):
-        host, _, port = rest[1:].partition("]")
+        host, unused, port = rest[1:].partition("]")
         return (user if at else "", host, port.lstrip(":"))
     host, colon, port = rest.rpartition(":")
     return (user if at else "", host if colon else rest, port if colon else "")

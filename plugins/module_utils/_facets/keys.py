@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from .._errors import Malformed, Refused
 from .._host import accounts, files, home_files
 from .._host.host import Host
-from .._openssh import authorized_keys, key_options, keys, strict_modes
+from .._openssh import authorized_keys, key_options, keys, percent, strict_modes
 from .._openssh.version import SshdVersion
 from .change import NARROW, WIDEN, Change, Outcome
 
@@ -78,14 +78,13 @@ def keyring(host: Host, account: accounts.Account) -> Keyring:
 
 def key_file_paths(values: Sequence[str], account: accounts.Account) -> List[str]:
     """Expand AuthorizedKeysFile for an account (sshd_config(5): %%, %h, %u, %U; relative to the home)."""
-    tokens = {"%%": "%", "%h": account.home, "%u": account.name, "%U": str(account.uid)}
+    tokens = percent.of_account(account.name, account.home, account.uid)
     paths = []
     for word in " ".join(values).split():
         if word.lower() == "none":
             continue
-        for token in ("%h", "%u", "%U", "%%"):
-            word = word.replace(token, tokens[token])
-        paths.append(word if word.startswith("/") else f"{account.home.rstrip('/')}/{word}")
+        path = percent.expand(word, tokens)
+        paths.append(path if path.startswith("/") else f"{account.home.rstrip('/')}/{path}")
     return paths
 
 

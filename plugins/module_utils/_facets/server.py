@@ -117,7 +117,7 @@ def render(desired: Desired, current: Current) -> bytes:
     bare = sshd_tree.with_files(current.tree, {DROP_IN: None})
     without_ours = effective.evaluate(bare, None).values
     lines = [f"{name} {value}" for name, value in desired.settings]
-    named = {name.lower() for name, _ in desired.settings}
+    named = {name.lower() for name, unused in desired.settings}
     for rule in _rules(desired, current.version):
         if rule.keyword.lower() not in named and (rule.always or ways.unmet(rule, without_ours) is not None):
             lines.append(f"{rule.keyword} {rule.value}")
@@ -258,11 +258,11 @@ def _block_of(tree: sshd_tree.Tree, source: effective.Source) -> str:
 def _nothing_else(
     desired: Desired, wanted: Sequence[ways.Rule], current: Current, answers: Sequence[sshd.Answer]
 ) -> None:
-    ours = {ways.printed(keywords.canonical(name, current.version)) for name, _ in desired.settings}
+    ours = {ways.printed(keywords.canonical(name, current.version)) for name, unused in desired.settings}
     ours |= {
         ways.printed(keywords.canonical(name, current.version))
-        for _, settings in desired.matches
-        for name, _ in settings
+        for unused, settings in desired.matches
+        for name, unused in settings
     }
     ours |= {ways.printed(rule.keyword) for rule in wanted}
     ours |= {also for name in list(ours) for also in ways.also_printed(current.version).get(name, ())}

@@ -143,7 +143,7 @@ def _people(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
     for account in accounts.with_passwords(known.values()):
         uses = tuple(
             access.Use(login.method, login.address, login.when)
-            for (name, _), login in last.items()
+            for (name, unused), login in last.items()
             if name == account.name
         )
         can = _password_login(account, host)

@@ -222,7 +222,7 @@ def _set_mode(account: accounts.Account, parts: Sequence[str], mode: int) -> Non
     if not parts:
         os.chmod(account.home, mode)
         return
-    parent, _ = _walk(account, parts[:-1])
+    parent, unused = _walk(account, parts[:-1])
     if parent is None:
         raise HostError("is gone", where=os.path.join(account.home, *parts))
     handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)

@@ -91,7 +91,7 @@ class Host:
 
     def groups(self, account: accounts.Account) -> Tuple[str, ...]:
         """Return the account's groups, looked up only where a Match block asks for groups."""
-        if not any(name == "group" for block in self.blocks for name, _ in block.criteria):
+        if not any(name == "group" for block in self.blocks for name, unused in block.criteria):
             return ()
         if account.name not in self._groups:
             self._groups[account.name] = accounts.groups_of(account)

@@ -4,9 +4,10 @@
 """Keys that come from AuthorizedKeysCommand (IPA, SSSD, EC2), asked as sshd would. PRIVATE to the collection."""
 
 import shlex
-from typing import Dict, Mapping, Tuple
+from typing import Mapping, Tuple
 
 from .._errors import LatchkeyError
+from .._openssh import percent
 from . import accounts, programs, users
 
 _PER_KEY_TOKENS = ("%k", "%f", "%t", "%C", "%D")
@@ -22,20 +23,14 @@ def output(answer: Mapping[str, Tuple[str, ...]], account: accounts.Account) -> 
     runner = accounts.find(answer.get("authorizedkeyscommanduser", ("",))[0])
     if command == "none" or runner is None or any(token in command for token in _PER_KEY_TOKENS):
         return b""
-    words = [_expand(word, account) for word in shlex.split(command)]
+    tokens = percent.of_account(account.name, account.home, account.uid)
+    words = [percent.expand(word, tokens) for word in shlex.split(command)]
     if len(words) == 1:
         words.append(account.name)
     try:
-        return users.run_as(runner, lambda: programs.run(words, timeout=_TIMEOUT).out.encode())
+        return users.run_as(runner, lambda: programs.run(words, timeout=_TIMEOUT)).out.encode()
     except LatchkeyError:
         return b""
-
-
-def _expand(word: str, account: accounts.Account) -> str:
-    tokens: Dict[str, str] = {"%u": account.name, "%h": account.home, "%U": str(account.uid), "%%": "%"}
-    for token, value in tokens.items():
-        word = word.replace(token, value)
-    return word
 
 
 __all__ = ["output"]

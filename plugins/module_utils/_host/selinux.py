@@ -32,9 +32,9 @@ def label_for(path: str, mode: int) -> Optional[bytes]:
     context = ctypes.c_char_p()
     if library.matchpathcon(os.fsencode(path), ctypes.c_uint(mode), ctypes.byref(context)) != 0:
         return None
-    value = context.value
+    label = bytes(context.value or b"") + b"\0"
     library.freecon(context)
-    return value + b"\0" if value else None
+    return label
 
 
 def set_label(handle: int, label: Optional[bytes]) -> None:

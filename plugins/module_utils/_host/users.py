@@ -31,7 +31,7 @@ def run_as(account: accounts.Account, work: Callable[[], Any]) -> Any:
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
         raw = answer.read()
-    _, status = os.waitpid(child, 0)
+    unused, status = os.waitpid(child, 0)
     if not raw:
         raise HostError(f"the work as {account.name} ended without an answer (wait status {status})")
     value, error = pickle.loads(raw)
