@@ -10,7 +10,7 @@ _TOKEN = re.compile(r"%.")
 
 
 def expand(text: str, tokens: Mapping[str, str]) -> str:
-    """Replace ``%%`` and each token (``%u`` and so on) in one pass, as percent_expand of sshd does (sshd_config(5) TOKENS).
+    """Replace ``%%`` and each token (``%u`` …) in one pass, as sshd does (sshd_config(5) TOKENS).
 
     A token that is not given stays as it is.
     """
