@@ -123,7 +123,7 @@ def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:
     for entry in ring.files:
         if entry.state.kind == "file" and _strict_problem(ring, entry) is None:
             document = authorized_keys.AuthorizedKeys.parse(entry.state.data, version)
-            found += [line.key for line in document.entries if line.key is not None and line.problem is None]
+            found += [key for key in (line.key for line in document.entries) if key and document.grants(key)]
     return found
 
 
@@ -152,12 +152,12 @@ def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -
             "set AuthorizedKeysFile for this account",
             ring.account.name,
         )
+    if not any(wish.present for wish in wishes):
+        # To take keys away it does not matter whether sshd reads the file today.
+        ring = ring._replace(strict=False)
     changes: List[Change] = []
     for index, (entry, document) in enumerate(zip(ring.files, _documents(ring, version))):
-        added = document
-        for wish in wishes:
-            if wish.present and index == 0:
-                added = _with_wish(added, wish, ring, version)
+        added = _with_wishes(document, wishes, ring, version) if index == 0 else document
         left = added
         for key in (key for wish in wishes if not wish.present for key in wish.keys):
             left = left.without_key(key)
@@ -176,7 +176,9 @@ def _entry_changes(ring: Keyring, entry: home_files.HomeFile, steps: Sequence[by
             entry.state.path,
         )
     if added != before:
-        changes += _parent_changes(ring, entry) + [_file_change(ring, entry, WIDEN, added)]
+        # Options that come new replace a line, and so take something away.
+        lost = set(before.splitlines()) - set(added.splitlines())
+        changes += _parent_changes(ring, entry) + [_file_change(ring, entry, NARROW if lost else WIDEN, added)]
         entry = entry._replace(state=entry.state._replace(kind="file", data=added))
     if left != added:
         changes.append(_file_change(ring, entry, NARROW, left))
@@ -214,16 +216,22 @@ def _documents(ring: Keyring, version: SshdVersion) -> List[authorized_keys.Auth
     return [authorized_keys.AuthorizedKeys.parse(entry.state.data, version) for entry in ring.files]
 
 
-def _with_wish(
-    document: authorized_keys.AuthorizedKeys, wish: Wish, ring: Keyring, version: SshdVersion
+def _with_wishes(
+    document: authorized_keys.AuthorizedKeys, wishes: Sequence[Wish], ring: Keyring, version: SshdVersion
 ) -> authorized_keys.AuthorizedKeys:
-    options = key_options.parse_options(wish.options, version, "key_options") if wish.options else None
-    for key in wish.keys:
+    present = [wish for wish in wishes if wish.present]
+    for key in [key for wish in present for key in wish.keys]:
         problem = keys.usable(key, version, 0)
         if problem:
-            raise Refused(f"the key {key.fingerprint} would not be taken: {problem}", "give another key", wish.user)
-        if options is not None or not _granted_elsewhere(key, ring, version):
-            document = document.with_key(key, options)
+            where = ring.account.name
+            raise Refused(f"the key {key.fingerprint} would not be taken: {problem}", "give another key", where)
+        texts = [wish.options for wish in present if wish.options and key.blob in [one.blob for one in wish.keys]]
+        if texts:
+            # Exactly these: sshd would fall through to a further line of the key that says less.
+            wanted = [key_options.parse_options(text, version, "key_options") for text in dict.fromkeys(texts)]
+            document = document.with_only(key, wanted)
+        elif not _granted_elsewhere(key, ring, version):
+            document = document.with_key(key, None)
     return document
 
 
