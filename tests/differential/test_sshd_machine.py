@@ -4,7 +4,7 @@
 """The sshd_config engine against this machine's own sshd, on generated trees.
 
 Short by default; ``LATCHKEY_LONG=1`` tries many more. /etc/ssh is not read: each tree lies in a directory of its own,
-with a host key made for the run.
+with a host key made for the run. ``LATCHKEY_SSHD`` names another sshd to ask, ``LATCHKEY_SSHD_FLAVOUR`` who patched it.
 """
 
 import grp
@@ -119,7 +119,8 @@ def _printed(output: bytes) -> dict[str, tuple[str, ...]]:
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    sshd = os.environ.get("LATCHKEY_SSHD") or shutil.which("sshd", path=search)
     if sshd is None:
         pytest.skip("NOT RUN: this machine has no sshd; install openssh-server to hold the engine against it")
     if not PRIVSEP.is_dir():
@@ -129,14 +130,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     directory = tmp_path_factory.mktemp("sshd")
     key = str(directory / "host_key")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    # sshd -V does not say who patched it.
-    banner = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
-    flavour = "debian" if "Debian" in banner or "Ubuntu" in banner else "redhat" if RED_HAT.exists() else "upstream"
+    # Before 9.2 sshd has no -V, but names its release when it refuses the option.
+    banner = _ask(sshd, ["-V"]).stderr.decode()
+    flavour = os.environ.get("LATCHKEY_SSHD_FLAVOUR") or _flavour()
     empty = directory / "empty"
     empty.write_bytes(b"")
     dumped = _ask(sshd, ["-T", "-f", str(empty), "-h", key])
     assert dumped.returncode == 0, dumped.stderr
     yield Machine(sshd, key, version.parse_version(banner, flavour), _printed(dumped.stdout))
+
+
+def _flavour() -> str:
+    # sshd does not say who patched it, ssh does on Debian.
+    banner = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
+    return "debian" if "Debian" in banner or "Ubuntu" in banner else "redhat" if RED_HAT.exists() else "upstream"
 
 
 def _known(found: keywords.Keyword) -> str:

@@ -6,7 +6,7 @@
 Source: cipher.c, mac.c, kex.c, sshkey.c and kex_assemble_names of OpenSSH 8.0, 8.7 and 9.9.
 """
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from .source_list import match_list
 from .version import SshdVersion, release
@@ -27,12 +27,11 @@ _GSS_KEX = (
     "gss-curve25519-sha256-"
 ).split()
 _CERT = "-cert-v01@openssh.com"
-# Up to 9.1 in this order; 9.2 and later list all ECDSA before RSA, each with its certificate.
-_PLAIN_KEYS = (
-    "ssh-ed25519 ssh-rsa rsa-sha2-256 rsa-sha2-512 ssh-dss ecdsa-sha2-nistp256 ecdsa-sha2-nistp384 ecdsa-sha2-nistp521"
-).split()
-_SK_KEYS = ("sk-ssh-ed25519", "sk-ecdsa-sha2-nistp256")
-_WEBAUTHN = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com"
+_SK_ED25519 = "sk-ssh-ed25519"
+_SK_ECDSA = "sk-ecdsa-sha2-nistp256"
+_CURVES = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+_RSA = ("ssh-rsa", "rsa-sha2-256", "rsa-sha2-512")
+_DSA = "ssh-dss"
 # Short names sshkey_type_from_name takes as well.
 _SHORT_NAMES = "ed25519 rsa dsa ecdsa ed25519-cert rsa-cert dsa-cert ecdsa-cert".split()
 
@@ -69,17 +68,32 @@ def gss_kex(version: SshdVersion) -> List[str]:
 
 
 def keys(version: SshdVersion) -> List[str]:
-    """Return the key and signature algorithms sshd knows, certificates included."""
+    """Return the key and signature algorithms sshd knows, certificates included, in its order."""
     at = release(version)
-    plain = [name for name in _PLAIN_KEYS if name != "ssh-dss" or at < (9, 8)]
-    names = plain + [name + _CERT for name in plain]
-    if at >= (8, 2):
-        names += [name + "@openssh.com" for name in _SK_KEYS] + [name + _CERT for name in _SK_KEYS]
-    if at >= (8, 4):
-        names.append(_WEBAUTHN)
-    if at >= (10, 3):
-        names.append("webauthn-sk-ecdsa-sha2-nistp256" + _CERT)
-    return names
+    if at >= (9, 2):
+        dsa = (_DSA,) if at < (9, 8) else ()
+        webauthn = _sk("webauthn-" + _SK_ECDSA)[: 2 if at >= (10, 3) else 1]
+        names = _pairs(("ssh-ed25519",)) + _sk(_SK_ED25519) + _pairs(_CURVES) + _sk(_SK_ECDSA) + webauthn
+        return names + _pairs(dsa + _RSA)
+    sk_keys = at >= (8, 2)
+    names = _pairs(("ssh-ed25519",)) + (_sk(_SK_ED25519) if sk_keys else []) + list(_RSA) + [_DSA] + list(_CURVES)
+    names += [_SK_ECDSA + "@openssh.com"] if sk_keys else []
+    names += ["webauthn-" + _SK_ECDSA + "@openssh.com"] if at >= (8, 4) else []
+    names += [name + _CERT for name in _RSA + (_DSA,) + _CURVES]
+    return names + ([_SK_ECDSA + _CERT] if sk_keys else [])
+
+
+def _pairs(names: Sequence[str]) -> List[str]:
+    return [text for name in names for text in (name, name + _CERT)]
+
+
+def _sk(name: str) -> List[str]:
+    return [name + "@openssh.com", name + _CERT]
+
+
+def complete(version: SshdVersion) -> bool:
+    """Tell whether these tables are known to hold every name; Red Hat adds some of its own from 9.9 on."""
+    return version.flavour != "redhat" or release(version) < (9, 0)
 
 
 def unknown_name(names: str, known: List[str]) -> Optional[str]:

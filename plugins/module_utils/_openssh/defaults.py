@@ -221,6 +221,8 @@ def defaults(version: SshdVersion) -> Dict[str, Tuple[str, ...]]:
             found[key] = (value,)
     if version.flavour == "debian":
         found.update({key: (value,) for key, value in _DEBIAN.items()})
+    if release(version) >= (10, 4):
+        found["permitrootlogin"] = ("prohibit-password",)
     if release(version) < (9, 3):
         found.pop("channeltimeout", None)
     if version.flavour == "upstream":

@@ -125,7 +125,10 @@ class _Dump:
         spec = self.settings.get(key)
         if spec is None:
             return
-        value = algorithms.assemble(spec, algorithm_list(key, self.version), algorithms.known(family, self.version))
+        known = algorithms.known(family, self.version)
+        if not algorithms.complete(self.version):
+            known = known + [name for name in spec.lstrip("+^").split(",") if name not in known]
+        value = algorithms.assemble(spec, algorithm_list(key, self.version), known)
         source = self.settings.sources(key)[0]
         if value is None:
             raise Problem(f"{key} leaves no algorithm", source)

@@ -68,7 +68,7 @@ def _start(tree: Tree, compiled: dump.Values) -> Tuple[Reading, int]:
         return first, refusal.status
     except dump.Problem as problem_found:
         source = problem_found.source
-        first.diagnostics.append(Diagnostic(source.path, source.line, problem_found.reason, True))
+        first.diagnostics.append(Diagnostic(source.path, source.line, problem_found.reason, fatal=True))
         return first, 255
     return first, 0
 
@@ -77,7 +77,7 @@ def _senseless(settings: Settings, compiled: dump.Values) -> Optional[Diagnostic
     missing = dump.missing_user(settings)
     if missing is not None:
         key, source = missing
-        return Diagnostic(source.path, source.line, f"{key} is set without {key}user. Set both", True)
+        return Diagnostic(source.path, source.line, f"{key} is set without {key}user. Set both", fatal=True)
     methods = settings.values("authenticationmethods")
     if not methods or methods == ("any",):
         return None
@@ -86,7 +86,7 @@ def _senseless(settings: Settings, compiled: dump.Values) -> Optional[Diagnostic
         return None
     source = settings.sources("authenticationmethods")[0]
     message = "no list of AuthenticationMethods has all its methods switched on. Nobody could log in"
-    return Diagnostic(source.path, source.line, message, True)
+    return Diagnostic(source.path, source.line, message, fatal=True)
 
 
 def _answer(
@@ -104,7 +104,7 @@ def _answer(
     except Refusal as refusal:
         return _refused(refusal.status, first.diagnostics + second.diagnostics), []
     except dump.Problem as problem:
-        found = Diagnostic(problem.source.path, problem.source.line, problem.reason, True)
+        found = Diagnostic(problem.source.path, problem.source.line, problem.reason, fatal=True)
         return _refused(problem.status, first.diagnostics + [found]), []
     return Answer(0, values, sources, tuple(first.diagnostics + second.diagnostics)), second.set_by
 

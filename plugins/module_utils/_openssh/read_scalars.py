@@ -188,7 +188,7 @@ def read_algorithms(directive: Directive) -> None:
     else:
         known = algorithms.known({"kexalgorithms": "kex"}.get(kind, kind), directive.version)
         unknown = None if text.startswith("-") else algorithms.unknown_name(_names(text, directive), known)
-    if unknown is not None:
+    if unknown is not None and algorithms.complete(directive.version):
         raise directive.refuse(f"names '{unknown}', which this sshd does not know", "Remove the name from the list")
     directive.keep_first(text)
 
@@ -201,7 +201,7 @@ def read_key_algorithms(directive: Directive) -> None:
     plain_only = directive.keyword.key == "casignaturealgorithms" and release(directive.version) >= (9, 4)
     if plain_only and unknown is None and not text.startswith("-"):
         unknown = next((name for name in names.split(",") if algorithms.is_certificate(name)), None)
-    if unknown is not None:
+    if unknown is not None and algorithms.complete(directive.version):
         raise directive.refuse(f"names '{unknown}', which this sshd does not know", "Remove the name from the list")
     directive.keep_first(text)
 

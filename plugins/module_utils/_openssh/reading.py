@@ -48,7 +48,7 @@ class Refusal(Malformed):
 class _Scope:
     """What one file knows about the Match block it is in. ``nothing``: only the syntax is checked from here on."""
 
-    def __init__(self, active: bool, nothing: bool, blocks_only: bool, outer: Criteria) -> None:
+    def __init__(self, *, active: bool, nothing: bool, blocks_only: bool, outer: Criteria = ()) -> None:
         self.active = active
         self.nothing = nothing
         self.blocks_only = blocks_only
@@ -74,12 +74,12 @@ class Reading:
         if not second:
             self._read_command_line()
         if self.tree.main not in self.tree.files:
-            self._note(Source(self.tree.main, 0), "the file does not exist", True)
+            self._refuse(Source(self.tree.main, 0), "the file does not exist")
             raise Refusal(1)
-        self._read_file(self.tree.main, _Scope(not second, False, second, ()), 0)
+        self._read_file(self.tree.main, _Scope(active=not second, nothing=False, blocks_only=second), 0)
 
-    def _note(self, source: Source, message: str, fatal: bool) -> None:
-        self.diagnostics.append(Diagnostic(source.path, source.line, message, fatal))
+    def _refuse(self, source: Source, message: str) -> None:
+        self.diagnostics.append(Diagnostic(source.path, source.line, message, fatal=True))
 
     def _read_command_line(self) -> None:
         for option in self.tree.command_line:
@@ -90,9 +90,9 @@ class Reading:
                 known = self._keyword(words)
                 if known.kind in ("include", "match"):
                     raise Malformed(f"{words.keyword} is not an option for the command line", "Move it to a file")
-                self._apply(known, words, COMMAND_LINE, _Scope(True, False, False, ()))
+                self._apply(known, words, COMMAND_LINE, _Scope(active=True, nothing=False, blocks_only=False))
             except Malformed as problem:
-                self._note(COMMAND_LINE, _text(problem), True)
+                self._refuse(COMMAND_LINE, _text(problem))
                 raise Refusal(1) from problem
 
     def _cut(self, path: str) -> List[Tuple[int, Words]]:
@@ -106,7 +106,7 @@ class Reading:
 
     def _read_file(self, path: str, scope: _Scope, depth: int) -> None:
         if depth > MAX_DEPTH:
-            self._note(Source(path, 0), f"Include is nested more than {MAX_DEPTH} deep", True)
+            self._refuse(Source(path, 0), f"Include is nested more than {MAX_DEPTH} deep")
             raise Refusal(255)
         wrong = False
         for number, words in self._cut(path):
@@ -116,10 +116,10 @@ class Reading:
             except Refusal:
                 raise
             except Bad as problem:
-                self._note(source, _text(problem), True)
+                self._refuse(source, _text(problem))
                 wrong = True
             except Malformed as problem:
-                self._note(source, _text(problem), True)
+                self._refuse(source, _text(problem))
                 raise Refusal(255) from problem
         if wrong:
             raise Refusal(255)
@@ -153,12 +153,20 @@ class Reading:
 
     def _apply(self, known: Keyword, words: Words, source: Source, scope: _Scope) -> None:
         args = self._args(words)
-        directives.read(
-            Directive(known, words.keyword, args, scope.active, source, self.settings, self.tree.version)
+        directive = Directive(
+            keyword=known,
+            spelled=words.keyword,
+            args=args,
+            active=scope.active,
+            source=source,
+            settings=self.settings,
+            version=self.tree.version,
         )
+        directives.read(directive)
         self._refuse_leftover(words, args.leftover())
         if not known.effective and known.kind != "ignored" and self.connection is None:
-            self._note(source, f"{words.keyword} has no effect any more", False)
+            message = f"{words.keyword} has no effect any more"
+            self.diagnostics.append(Diagnostic(source.path, source.line, message, fatal=False))
         if scope.active:
             self.set_by.append((known.key, source))
 
@@ -186,7 +194,12 @@ class Reading:
                 raise Bad(f"{words.keyword} has an empty value")
             for path in expand(absolute(pattern, self.tree.base_dir), self.tree.files):
                 nothing = not scope.blocks_only and not scope.active
-                inner = _Scope(scope.active, nothing, scope.blocks_only, scope.outer + scope.criteria)
+                inner = _Scope(
+                    active=scope.active,
+                    nothing=nothing,
+                    blocks_only=scope.blocks_only,
+                    outer=scope.outer + scope.criteria,
+                )
                 self._read_file(path, inner, depth + 1)
         if not patterns:
             raise Malformed(f"{words.keyword} names no file", "Give a path or a pattern")

@@ -53,6 +53,11 @@ class Document(NamedTuple):
     lines: Tuple[Line, ...]
     matches: Tuple[Section, ...]
 
+    @staticmethod
+    def parse(data: bytes, path: str, version: SshdVersion) -> "Document":
+        """Read a file, as :func:`parse` does."""
+        return parse(data, path, version)
+
     def render(self) -> bytes:
         """Return the bytes of the file."""
         return b"".join(line.raw for line in self.lines)

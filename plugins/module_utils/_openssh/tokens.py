@@ -91,7 +91,7 @@ def split_keyword(text: str) -> Optional[Words]:
     return Words(keyword, rest)
 
 
-def strdelim(text: Optional[str], equals: bool = True) -> Tuple[Optional[str], Optional[str]]:
+def strdelim(text: Optional[str], *, equals: bool = True) -> Tuple[Optional[str], Optional[str]]:
     """Cut one word off: (word, rest); word None at the end or where a quote stays open (misc.c strdelim)."""
     if text is None:
         return None, None
@@ -157,23 +157,23 @@ class Args:
             self.valid = words is not None
             self._words = words or []
 
-    def next(self, equals: bool = True) -> Optional[str]:
+    def next(self, *, equals: bool = True) -> Optional[str]:
         """Take one word; None at the end. ``equals``: up to 8.6, ``=`` separates words too."""
         if self._modern:
             return self._words.pop(0) if self._words else None
-        word, self._rest = strdelim(self._rest, equals)
+        word, self._rest = strdelim(self._rest, equals=equals)
         return word
 
-    def remaining(self, equals: bool = True) -> List[str]:
+    def remaining(self, *, equals: bool = True) -> List[str]:
         """Take all words a list keyword takes: up to 8.6 an empty word ends the list."""
         if self._modern:
             words, self._words = self._words, []
             return words
         words = []
-        word = self.next(equals)
+        word = self.next(equals=equals)
         while word:
             words.append(word)
-            word = self.next(equals)
+            word = self.next(equals=equals)
         return words
 
     def consume(self) -> None:

@@ -60,11 +60,8 @@ def word(kind: str, text: str, version: SshdVersion) -> Optional[str]:
         return "SILENT"
     if kind == "facility" and re.match(r"local[0-7]\Z", name):
         return name.upper()
-    if kind == "permitrootlogin" and name == "without-password" and release(version) >= (10, 4):
-        name = "prohibit-password"
-    if kind == "permitrootlogin" and name == "prohibit-password" and release(version) >= (10, 4):
-        return name
-    return WORDS[kind].get(name)
+    value = WORDS[kind].get(name)
+    return "prohibit-password" if value == "without-password" and release(version) >= (10, 4) else value
 
 
 def strtonum(text: str, low: int, high: int) -> Optional[int]:

@@ -349,3 +349,38 @@ def test_many_blocks_are_still_all_reached():
         assert any(one[place] for one in held), place
     assert {one.user for one in found} >= {name for name, _groups in accounts}
     assert len(found) < 200
+
+
+# --- algorithm lists
+
+
+@pytest.mark.parametrize(
+    "lines, release, value",
+    [
+        (b"Ciphers aes256-ctr\n", EL8, "aes256-ctr"),
+        (b"Ciphers aes*-gcm@openssh.com\n", EL9, None),
+        (b"Ciphers -aes*,chacha*,x\n", EL9, ""),
+        (b"Ciphers ^aes256-ctr\n", EL8, None),
+        (b"Ciphers bogus\n", SshdVersion(9, 9, 1, "redhat"), "bogus"),
+        (b"Ciphers aes256-ctr,aes256-ctr\n", EL9, "aes256-ctr"),
+    ],
+)
+def test_algorithm_lists(lines, release, value):
+    answer = evaluate(tree(lines, release), None)
+    assert (answer.rc != 0) == (value is None)
+    if value is not None:
+        assert answer.values["ciphers"] == (value,)
+
+
+def test_red_hats_own_algorithms_of_later_releases_are_not_refused():
+    given = tree(b"KexAlgorithms mlkem768nistp256-sha256,curve25519-sha256\n", SshdVersion(9, 9, 1, "redhat"))
+    assert check(given) == ()
+    assert evaluate(given, None).values["kexalgorithms"] == ("mlkem768nistp256-sha256,curve25519-sha256",)
+
+
+def test_10_4_prints_prohibit_password():
+    release = SshdVersion(10, 4, 1, "upstream")
+    assert evaluate(tree(b"", release), None).values["permitrootlogin"] == ("prohibit-password",)
+    given = tree(b"PermitRootLogin without-password\n", release)
+    assert evaluate(given, None).values["permitrootlogin"] == ("prohibit-password",)
+    assert evaluate(given._replace(version=U99), None).values["permitrootlogin"] == ("without-password",)
