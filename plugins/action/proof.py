@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         if proof.problem is not None:
             raise proof.problem
         wanted = set(args.get("methods") or ())
-        if wanted and set(proof.offered) != wanted:
+        if wanted and not proofs.offers_only(proof.offered, wanted):
             raise HostError(
                 f"the host offers {', '.join(proof.offered)}, not {', '.join(sorted(wanted))}", "", "methods"
             )

@@ -133,7 +133,7 @@ class _Run:
         left += [results.sentence(refusal) for refusal in proof.result.get("refused", [])]
         if left:
             raise HostError(f"after the change this was still to do: {'; '.join(left)}", "look at the host", "proof")
-        if self._methods and set(proof.offered) != self._methods and not self._result["conflicts"]:
+        if self._methods and not proofs.offers_only(proof.offered, self._methods) and not self._result["conflicts"]:
             raise HostError(
                 f"the host offers {', '.join(proof.offered)}, but {', '.join(sorted(self._methods))} was asked for",
                 "look for a listener that did not read its configuration",

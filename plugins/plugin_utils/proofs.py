@@ -91,6 +91,12 @@ def run_module(
     )
 
 
+def offers_only(offered: tuple[str, ...], methods: set[str]) -> bool:
+    """Say whether the methods offered are those asked for; sshds with GSSAPI offer its two methods as one."""
+    together = {"gssapi-keyex"} if "gssapi-with-mic" in methods else set()
+    return set(offered) - together == methods
+
+
 def _login_problem(reached: connections.Reached, identity: Identity) -> LatchkeyError | None:
     said = reached.transcript
     if said.multiplexed or not said.authenticated:
@@ -113,4 +119,4 @@ def _answer_problem(*, nonce: bool, root: bool) -> LatchkeyError | None:
     return None
 
 
-__all__ = ["Caller", "Proof", "by_command", "by_plan", "run_module"]
+__all__ = ["Caller", "Proof", "by_command", "by_plan", "offers_only", "run_module"]
