@@ -49,7 +49,7 @@ def entry(line: str) -> Entry:
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[Entry | None, Entry | None]]:
-    """Return (before, after) of each path that is not what it was; a directory whose time alone moved does not count."""
+    """Return (before, after) of each path that changed; a directory of which only the time moved does not count."""
     found = {}
     for path in sorted(set(before) | set(after)):
         old = entry(before[path]) if path in before else None

@@ -37,7 +37,8 @@ class Result:
     def of(self, host: Any, action: str) -> dict[str, Any]:
         """Return the last result of an action of ours (its short name) on a host; {} where it did not run."""
         name = getattr(host, "name", host)
-        found = [one["result"] for one in self.tasks if (one["host"], one["action"]) == (name, f"latchkey.ssh.{action}")]
+        wanted = (name, f"latchkey.ssh.{action}")
+        found = [one["result"] for one in self.tasks if (one["host"], one["action"]) == wanted]
         return found[-1] if found else {}
 
     def record(self, host: Any) -> dict[str, Any]:
@@ -48,12 +49,11 @@ class Result:
 
     def status(self, host: Any) -> str:
         """Return the one word for a host, with the reasons where it was refused."""
-        record = self.record(host)
-        return "; ".join([record["status"], *record.get("refused", [])])
+        return "; ".join(text for text in (self.record(host)["status"], self.refused(host)) if text)
 
     def refused(self, host: Any) -> str:
         """Return why a host was refused; '' where it was not."""
-        return "; ".join(self.record(host).get("refused", []))
+        return self.of(host, "summary").get("msg", "")
 
     def __repr__(self) -> str:
         return f"<run: exit {self.rc}>\n{self.out}"

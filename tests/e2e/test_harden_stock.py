@@ -127,7 +127,7 @@ def test_check_changes_nothing(story: Story) -> None:
 
 
 def test_check_foretells_every_file(story: Story) -> None:
-    """The set of path, digests, owner and mode is the real run's, on disk; but for the key that check mode did not make."""
+    """The set of path, digests, owner and mode is the real run's, on disk; but for the key not yet made."""
     for host, before, after in zip(story.hosts, story.start, story.done, strict=True):
         foretold = {one["path"]: one for one in story.check.of(host, "plan")["changes"] if one["kind"] != "reload"}
         real = differences(before, after)
