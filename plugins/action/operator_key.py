@@ -12,7 +12,6 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused
-from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import keys
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import ephemeral, identity, key_making, results
 
 
@@ -55,11 +54,8 @@ class ActionModule(ActionBase):
     def _default_file(self) -> identity.Identity | None:
         for name in identity.DEFAULT_FILES:
             path = os.path.expanduser(os.path.join("~/.ssh", name))
-            if os.path.exists(path):
-                found = identity.of_file(path, "default")
-                key = keys.parse_public_key(found.public_key, path)
-                if identity.strong_enough(key):
-                    return found
+            if os.path.exists(path) and identity.file_is_strong(path):
+                return identity.of_file(path, "default")
         return None
 
     def _make(self, wanted: key_making.Wanted) -> identity.Identity:

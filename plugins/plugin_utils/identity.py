@@ -107,6 +107,11 @@ def of_file(path: str, source: str) -> Identity:
     return _checked(key, Identity(source, path, key.text, key.fingerprint))
 
 
+def file_is_strong(path: str) -> bool:
+    """Say whether the key in a private key file has enough bits for every supported AlmaLinux."""
+    return strong_enough(_public_half(path)[0])
+
+
 def of_agent(key: keys.PublicKey, others: list[keys.PublicKey]) -> Identity:
     """Return the identity of a key that only the agent holds."""
     return Identity("agent", "", key.text, key.fingerprint, also=tuple(other.fingerprint for other in others))
@@ -191,6 +196,7 @@ __all__ = [
     "Identity",
     "MINIMUM_RSA_BITS",
     "agent_keys",
+    "file_is_strong",
     "from_data",
     "of_agent",
     "of_file",

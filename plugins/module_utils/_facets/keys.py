@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facet keys: which public keys open which accounts. PRIVATE to the collection."""
 
+import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import Malformed, Refused
@@ -12,6 +13,8 @@ from .._openssh import authorized_keys, key_options, keys, percent, strict_modes
 from .._openssh.version import SshdVersion
 from .change import NARROW, WIDEN, Change, Outcome
 
+# Other characters that str.splitlines() splits at may stand in a comment.
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _WRITABLE_BY_OTHERS = 0o022
 
 
@@ -130,9 +133,8 @@ def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:
 def _wish(item: Mapping[str, Any], where: str) -> Wish:
     prefix = f"{where}." if where else ""
     given = item.get("key") or []
-    texts = [
-        line for text in ([given] if isinstance(given, str) else given) for line in text.splitlines() if line.strip()
-    ]
+    lines = [line for text in ([given] if isinstance(given, str) else given) for line in _LINE_END.split(text)]
+    texts = [line for line in lines if line.strip()]
     if not texts:
         raise Malformed(f"no key is given for {item['user']}", "give the text of the .pub file", f"{prefix}key")
     parsed = tuple(keys.parse_public_key(text, f"{prefix}key[{index}]") for index, text in enumerate(texts))
@@ -157,10 +159,8 @@ def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -
         ring = ring._replace(strict=False)
     changes: List[Change] = []
     for index, (entry, document) in enumerate(zip(ring.files, _documents(ring, version))):
-        added = _with_wishes(document, wishes, ring, version) if index == 0 else document
-        left = added
-        for key in (key for wish in wishes if not wish.present for key in wish.keys):
-            left = left.without_key(key)
+        added = _with_additions(document, wishes, ring, version) if index == 0 else document
+        left = _with_limits(added, wishes, version)
         changes += _entry_changes(ring, entry, [document.render(), added.render(), left.render()])
     return changes
 
@@ -176,9 +176,7 @@ def _entry_changes(ring: Keyring, entry: home_files.HomeFile, steps: Sequence[by
             entry.state.path,
         )
     if added != before:
-        # Options that come new replace a line, and so take something away.
-        lost = set(before.splitlines()) - set(added.splitlines())
-        changes += _parent_changes(ring, entry) + [_file_change(ring, entry, NARROW if lost else WIDEN, added)]
+        changes += _parent_changes(ring, entry) + [_file_change(ring, entry, WIDEN, added)]
         entry = entry._replace(state=entry.state._replace(kind="file", data=added))
     if left != added:
         changes.append(_file_change(ring, entry, NARROW, left))
@@ -216,7 +214,7 @@ def _documents(ring: Keyring, version: SshdVersion) -> List[authorized_keys.Auth
     return [authorized_keys.AuthorizedKeys.parse(entry.state.data, version) for entry in ring.files]
 
 
-def _with_wishes(
+def _with_additions(
     document: authorized_keys.AuthorizedKeys, wishes: Sequence[Wish], ring: Keyring, version: SshdVersion
 ) -> authorized_keys.AuthorizedKeys:
     present = [wish for wish in wishes if wish.present]
@@ -225,14 +223,34 @@ def _with_wishes(
         if problem:
             where = ring.account.name
             raise Refused(f"the key {key.fingerprint} would not be taken: {problem}", "give another key", where)
-        texts = [wish.options for wish in present if wish.options and key.blob in [one.blob for one in wish.keys]]
-        if texts:
-            # Exactly these: sshd would fall through to a further line of the key that says less.
-            wanted = [key_options.parse_options(text, version, "key_options") for text in dict.fromkeys(texts)]
-            document = document.with_only(key, wanted)
-        elif not _granted_elsewhere(key, ring, version):
+        options = _options(key, present, version)
+        if options and not document.grants(key):
+            document = document.with_only(key, options)
+        elif not options and not _granted_elsewhere(key, ring, version):
             document = document.with_key(key, None)
     return document
+
+
+def _with_limits(
+    document: authorized_keys.AuthorizedKeys, wishes: Sequence[Wish], version: SshdVersion
+) -> authorized_keys.AuthorizedKeys:
+    """Take away keys that shall be absent, and lines of a key that say less than its options.
+
+    sshd would fall through to such a line where the options refuse.
+    """
+    present = [wish for wish in wishes if wish.present]
+    for key in [key for wish in present for key in wish.keys]:
+        options = _options(key, present, version)
+        if options and document.grants(key):
+            document = document.with_only(key, options)
+    for key in (key for wish in wishes if not wish.present for key in wish.keys):
+        document = document.without_key(key)
+    return document
+
+
+def _options(key: keys.PublicKey, wishes: Sequence[Wish], version: SshdVersion) -> List[key_options.KeyOptions]:
+    texts = [wish.options for wish in wishes if wish.options and key.blob in [one.blob for one in wish.keys]]
+    return [key_options.parse_options(text, version, "key_options") for text in dict.fromkeys(texts)]
 
 
 def _granted_elsewhere(key: keys.PublicKey, ring: Keyring, version: SshdVersion) -> bool:
