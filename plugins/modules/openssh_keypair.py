@@ -143,6 +143,8 @@ changes:
       touches: [/home/deploy/.ssh/id_ed25519]
 """
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Unsupported
@@ -165,7 +167,7 @@ SPEC = dict(
 )
 
 
-def work(module):
+def work(module: AnsibleModule) -> Dict[str, Any]:
     """Bring the pair to what was asked for."""
     try:
         return keypair.ensure(module.params, check_mode=module.check_mode)
@@ -175,7 +177,7 @@ def work(module):
         module.fail_json(msg="%s. %s" % (missing_required_lib(error.where), error.remedy))
 
 
-def main():
+def main() -> None:
     """Run the facet keypair."""
     _module.run(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), work)
 

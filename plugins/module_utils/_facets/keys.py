@@ -6,7 +6,7 @@
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .._errors import Malformed, Refused
+from .._errors import Malformed, Refused, Unsupported
 from .._host import accounts, files, home_files
 from .._host.host import Host
 from .._openssh import authorized_keys, key_options, keys, percent, strict_modes
@@ -250,7 +250,10 @@ def _with_limits(
 
 def _options(key: keys.PublicKey, wishes: Sequence[Wish], version: SshdVersion) -> List[key_options.KeyOptions]:
     texts = [wish.options for wish in wishes if wish.options and key.blob in [one.blob for one in wish.keys]]
-    return [key_options.parse_options(text, version, "key_options") for text in dict.fromkeys(texts)]
+    parsed = [key_options.parse_options(text, version, "key_options") for text in dict.fromkeys(texts)]
+    if any(options.cert_authority for options in parsed):
+        raise Unsupported("certificate authorities are not managed here", "leave cert-authority out", "key_options")
+    return parsed
 
 
 def _granted_elsewhere(key: keys.PublicKey, ring: Keyring, version: SshdVersion) -> bool:

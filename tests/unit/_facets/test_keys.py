@@ -379,9 +379,6 @@ def test_one_key_may_have_several_sets_of_options():
     assert plan([home_file(changes[-1].after)], wishes) == []
 
 
-@pytest.mark.xfail(strict=True, reason="AuthorizedKeys edits no cert-authority lines: every run appends one more")
-def test_a_key_as_an_authority_is_asked_for_once():
-    wishes = [{"key": [K1], "key_options": "cert-authority"}]
-    first = plan([home_file(None)], wishes)[-1].after
-    assert first == text("cert-authority " + K1)
-    assert plan([home_file(first)], wishes) == []
+def test_certificate_authorities_are_left_to_others():
+    with pytest.raises(Unsupported, match="certificate authorities"):
+        plan([home_file(None)], [{"key": [K1], "key_options": "cert-authority"}])
