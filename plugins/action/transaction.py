@@ -70,8 +70,15 @@ class _Run:
         if any(change["phase"] == "narrow" for change in changes):
             self._apply("narrow", self._way(by_key=True))
             self._result["proofs"] = []
+            self._prove_after()
+
+    def _prove_after(self) -> None:
+        try:
             self._prove_effective(self._prove_by_plan())
             self._prove_others()
+        except LatchkeyError as error:
+            remedy = f"{error.remedy}. Passwords are switched off already: keep open sessions open, look from a console"
+            raise type(error)(error.reason, remedy.lstrip(". "), error.where) from error
 
     def _way(self, *, by_key: bool) -> Any:
         caller = self._caller
