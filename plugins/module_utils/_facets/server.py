@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facet server: what sshd really does, for every kind of connection. PRIVATE to the collection."""
 
+import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, LatchkeyError, Malformed, Refused
@@ -58,6 +59,7 @@ class Current(NamedTuple):
     probes: Tuple[Probe, ...]
     answers: Tuple[sshd.Answer, ...]
     directory_exists: bool
+    main_mode: int
     listener: str
     unit: str
 
@@ -81,8 +83,17 @@ def observe(host: Host, desired: Desired) -> Current:
     probes = _probes(host, host.tree)
     answers = tuple(host.present.ask(probe) for probe in probes)
     listener = sshd.listener_problem(host.sshd, sorted(host.tree.files), answers[0]) or ""
-    exists = files.look(_DIRECTORY).kind == "dir"
-    return Current(host.sshd.version, host.tree, tuple(probes), answers, exists, listener, host.sshd.unit.name)
+    return Current(
+        host.sshd.version,
+        host.tree,
+        tuple(probes),
+        answers,
+        directory_exists=files.look(_DIRECTORY).kind == "dir",
+        # The main file may be a link: then the mode is its target's.
+        main_mode=files.read(host.tree.main).mode,
+        listener=listener,
+        unit=host.sshd.unit.name,
+    )
 
 
 def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
@@ -106,7 +117,9 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
         )
     _nothing_else(desired, wanted, current, answers)
     changes = _file_changes(current, tree, text)
-    return Outcome(_way_in_first(current, changes), conflicts)
+    if desired.methods and any(ways.unmet(ways.way_in(), answer) is not None for answer in current.answers):
+        return Outcome(_way_in_first(current, changes), conflicts)
+    return Outcome(_reload_changes(current, changes), conflicts)
 
 
 _FOREIGN_REMEDY = "remove or change that line, or accept it with foreign: report (harden_foreign)"
@@ -187,7 +200,7 @@ def _one_file(text: str, version: SshdVersion) -> sshd_tree.Tree:
 
 def _effective(desired: Desired, current: Current) -> bool:
     for name, value in desired.settings:
-        shown = ways.printed(keywords.canonical(name, current.version))
+        shown = keywords.keyword(name, current.version).key
         expected = effective.evaluate(_one_file(f"{name} {value}\n", current.version), None).values.get(shown)
         if any(
             answer.get(shown) != expected for probe, answer in zip(current.probes, current.answers) if probe is None
@@ -215,7 +228,10 @@ def _read_first(tree: sshd_tree.Tree, desired: Desired, version: SshdVersion) ->
     for line in ours.lines:
         if line.keyword is None or line.block is not None or line.keyword == "match":
             continue
-        shown = ways.printed(keywords.canonical(line.keyword, version))
+        known = keywords.keyword(line.keyword, version)
+        shown = known.key
+        if not known.effective:
+            continue
         if not sources.get(shown) or sources[shown][0].path not in (DROP_IN, "command line"):
             return False
     return True
@@ -258,12 +274,9 @@ def _block_of(tree: sshd_tree.Tree, source: effective.Source) -> str:
 def _nothing_else(
     desired: Desired, wanted: Sequence[ways.Rule], current: Current, answers: Sequence[sshd.Answer]
 ) -> None:
-    ours = {ways.printed(keywords.canonical(name, current.version)) for name, unused in desired.settings}
-    ours |= {
-        ways.printed(keywords.canonical(name, current.version))
-        for unused, settings in desired.matches
-        for name, unused in settings
-    }
+    named = [name for name, unused in desired.settings]
+    named += [name for unused, settings in desired.matches for name, unused in settings]
+    ours = {keywords.keyword(name, current.version).key for name in named}
     ours |= {ways.printed(rule.keyword) for rule in wanted}
     ours |= {also for name in list(ours) for also in ways.also_printed(current.version).get(name, ())}
     for before, after in zip(current.answers, answers):
@@ -294,19 +307,19 @@ def _file_changes(current: Current, tree: sshd_tree.Tree, text: bytes) -> List[C
     if tree.files[tree.main] != main:
         what = f"read {DROP_IN} before everything else"
         changes.append(
-            Change(
-                "server", NARROW, "file", tree.main, what, main, True, tree.files[tree.main], files.look(tree.main).mode
-            )
+            Change("server", NARROW, "file", tree.main, what, main, True, tree.files[tree.main], current.main_mode)
         )
     return changes
 
 
 def _way_in_first(current: Current, changes: List[Change]) -> List[Change]:
     """Where keys are off, switch them on in a step of its own: nothing is taken away before a key was seen to work."""
-    rule = ways.way_in()
-    if not changes or all(ways.unmet(rule, answer) is None for answer in current.answers):
+    if not changes:
         return _reload_changes(current, changes)
-    opening = f"{HEADER}{rule.keyword} {rule.value}\n".encode()
+    rule = ways.way_in()
+    # What our file says already stays in force meanwhile.
+    present = current.tree.files.get(DROP_IN, HEADER.encode())
+    opening = f"{HEADER}{rule.keyword} {rule.value}\n".encode() + present.replace(HEADER.encode(), b"", 1)
     first, second = [], []
     for change in changes:
         if change.path == DROP_IN and change.kind == "file":
@@ -351,8 +364,10 @@ def _pairs(settings: Optional[Mapping[str, Any]], where: str) -> Tuple[Tuple[str
 def _value(value: Any, where: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = " ".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
-    if "\n" in text or "#" in text or not text.strip():
+    if isinstance(value, (list, tuple)):
+        return " ".join(_value(part, where) for part in value) if value else _value(None, where)
+    text = "" if value is None or isinstance(value, Mapping) else str(value)
+    if re.search("[\n\r\0#]", text) or not text.strip():
         raise Malformed(
             "the value must be one line without `#`",
             "comments and line ends mean different things to different versions",
