@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -64,21 +65,26 @@ class _Run:
         proven = self._plan["reached"] == "key"
         if any(change["phase"] == "widen" for change in changes):
             self._apply("widen", self._way(by_key=proven))
+        self._noting("nothing was taken away", lambda: self._prove_before(proven=proven))
+        if any(change["phase"] == "narrow" for change in changes):
+            self._apply("narrow", self._way(by_key=True))
+            self._noting("passwords are off already: keep open sessions open, or go to a console", self._prove_after)
+
+    def _prove_before(self, *, proven: bool) -> None:
         if not proven:
             self._prove_by_plan()
         self._prove_others()
-        if any(change["phase"] == "narrow" for change in changes):
-            self._apply("narrow", self._way(by_key=True))
-            self._result["proofs"] = []
-            self._prove_after()
 
     def _prove_after(self) -> None:
+        self._result["proofs"] = []
+        self._prove_effective(self._prove_by_plan())
+        self._prove_others()
+
+    def _noting(self, note: str, prove: Callable[[], None]) -> None:
         try:
-            self._prove_effective(self._prove_by_plan())
-            self._prove_others()
+            prove()
         except LatchkeyError as error:
-            remedy = f"{error.remedy}. Passwords are switched off already: keep open sessions open, look from a console"
-            raise type(error)(error.reason, remedy.lstrip(". "), error.where) from error
+            raise type(error)(f"{error.reason} ({note})", error.remedy, error.where) from error
 
     def _way(self, *, by_key: bool) -> Any:
         caller = self._caller
@@ -119,7 +125,7 @@ class _Run:
         proof = proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report"})
         if not proof.reached.transcript.authenticated:
             error = failures.of_login(proof.reached, proof.operator)
-            raise Refused(f"the key was not taken, so nothing was taken away: {error.reason}", error.remedy, "proof")
+            raise Refused(f"the key was not taken: {error.reason}", error.remedy, "proof")
         if proof.problem is not None:
             raise proof.problem
         self._result["proofs"].append(proof.record())
