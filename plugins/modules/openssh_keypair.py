@@ -174,7 +174,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
     except Unsupported as error:
         if error.where not in (private_keys.CRYPTOGRAPHY, private_keys.BCRYPT):
             raise
-        module.fail_json(msg="%s. %s" % (missing_required_lib(error.where), error.remedy))
+        return module.fail_json(msg="%s. %s" % (missing_required_lib(error.where), error.remedy))
 
 
 def main() -> None:

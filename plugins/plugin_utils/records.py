@@ -81,7 +81,8 @@ def _host_lines(record: Mapping[str, Any]) -> list[Line]:
     color = _COLORS[record["status"]]
     lines = [Line(f"  {record['host']}: {record['status']}{_proven(record)}", color)]
     lines += [Line(f"      {reason}", color) for reason in record["refused"]]
-    lines += [Line(f"      {change['path']}: {change['what']}") for change in record["changed"] or record["planned"]]
+    shown = record["planned"] if record["status"] == "would change" else record["changed"]
+    lines += [Line(f"      {change['path']}: {change['what']}") for change in shown]
     if record["key_made"]:
         lines.append(Line(f"      {record['key_made']}"))
     if record["accepted_host_key"]:
