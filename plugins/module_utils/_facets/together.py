@@ -75,7 +75,8 @@ def operator_problem(name: str, host: Host) -> Optional[LatchkeyError]:
 def _operator_problem(account: accounts.Account, host: Host) -> Optional[LatchkeyError]:
     name = account.name
     methods = host.effective(account).get("authenticationmethods", ("any",))[0]
-    if methods not in ("any", "publickey"):
+    # One line of alternatives (sshd_config(5)): any one of them is enough.
+    if not set(methods.split()) & {"any", "publickey"}:
         return Refused(
             f"AuthenticationMethods {methods} asks {name} for more than a key",
             "exempt this operator by a Match block",
@@ -173,7 +174,7 @@ def _has_key(account: accounts.Account, host: Host) -> bool:
         return True
     listed = key_command.output(host.effective(account), account)
     document = authorized_keys.AuthorizedKeys.parse(listed, host.sshd.version)
-    return any(entry.key is not None and entry.problem is None for entry in document.entries)
+    return any(entry.key is not None and document.grants(entry.key) for entry in document.entries)
 
 
 def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
