@@ -4,7 +4,7 @@
 """Facet server: what sshd really does, for every kind of connection. PRIVATE to the collection."""
 
 import re
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, LatchkeyError, Malformed, Refused
 from .._host import files, sshd
@@ -12,12 +12,13 @@ from .._host.host import Host
 from .._openssh import effective, keywords, sshd_config, sshd_tree
 from .._openssh.version import SshdVersion
 from . import methods as ways
+from . import precedence
 from .change import NARROW, WIDEN, Change, Outcome
+from .precedence import Probe
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-00-latchkey.conf"
 HEADER = "# Written by latchkey.ssh and overwritten at its next run: put your own settings into another file.\n"
 _DIRECTORY = "/etc/ssh/sshd_config.d"
-Probe = Optional[effective.Connection]
 Judge = Callable[[sshd_tree.Tree, Sequence[Probe]], Tuple[Optional[str], List[sshd.Answer]]]
 
 
@@ -110,7 +111,8 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
     if right and (present is None or present == text):
         return Outcome(_reload_changes(current, []), [])
     tree, answers = _settle(desired, current, text, judge)
-    conflicts = _conflicts(wanted, tree, list(zip(current.probes, answers)))
+    conflicts = precedence.conflicts(wanted, tree, list(zip(current.probes, answers)))
+    conflicts += precedence.ineffective(desired.settings, tree, answers[current.probes.index(None)])
     if conflicts and desired.foreign == "refuse":
         raise Refused(
             conflicts[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""), _FOREIGN_REMEDY
@@ -189,23 +191,15 @@ def _validate_setting(name: str, value: str, version: SshdVersion, criteria: str
     keywords.keyword(name, version)
     where = f"match `{criteria}`" if criteria else "settings"
     text = f"Match {criteria}\n    {name} {value}\n" if criteria else f"{name} {value}\n"
-    wrong = [said for said in effective.check(_one_file(text, version)) if said.fatal]
+    wrong = [said for said in effective.check(precedence.one_file(text, version)) if said.fatal]
     if wrong:
         raise Malformed(f"`{name} {value}`: {wrong[0].message}", "see sshd_config(5) of this version", where)
 
 
-def _one_file(text: str, version: SshdVersion) -> sshd_tree.Tree:
-    return sshd_tree.Tree("/etc/ssh/sshd_config", {"/etc/ssh/sshd_config": text.encode()}, version)
-
-
 def _effective(desired: Desired, current: Current) -> bool:
-    for name, value in desired.settings:
-        shown = keywords.keyword(name, current.version).key
-        expected = effective.evaluate(_one_file(f"{name} {value}\n", current.version), None).values.get(shown)
-        if any(
-            answer.get(shown) != expected for probe, answer in zip(current.probes, current.answers) if probe is None
-        ):
-            return False
+    answer = current.answers[current.probes.index(None)]
+    if any(not precedence.holds(name, value, answer, current.version) for name, value in desired.settings):
+        return False
     return not desired.matches or current.tree.files.get(DROP_IN) == render(desired, current)
 
 
@@ -235,40 +229,6 @@ def _read_first(tree: sshd_tree.Tree, desired: Desired, version: SshdVersion) ->
         if not sources.get(shown) or sources[shown][0].path not in (DROP_IN, "command line"):
             return False
     return True
-
-
-def _conflicts(
-    wanted: Sequence[ways.Rule], tree: sshd_tree.Tree, probed: Sequence[Tuple[Probe, sshd.Answer]]
-) -> List[str]:
-    found: Dict[str, None] = {}
-    for probe, answer in probed:
-        for rule in wanted:
-            value = ways.unmet(rule, answer)
-            if value is not None:
-                found[_conflict(rule, value, tree, probe)] = None
-    return list(found)
-
-
-def _conflict(rule: ways.Rule, value: str, tree: sshd_tree.Tree, probe: Probe) -> str:
-    sources = effective.evaluate(tree, probe).sources.get(ways.printed(rule.keyword), ())
-    source = sources[0] if sources else effective.Source("", 0)
-    concerns = f" for connections like user {probe.user} from {probe.addr}" if probe is not None else ""
-    if source.path == "command line":
-        return f"sshd's command line (OPTIONS in /etc/sysconfig/sshd): {rule.keyword} {value}{concerns}"
-    if not source.path:
-        return f"{rule.keyword} stays {value}{concerns}"
-    block = _block_of(tree, source)
-    scope = f" under `{block}`" if block else ""
-    return f"{source.path}:{source.line}: `{_line(tree, source)}`{scope} keeps {rule.keyword} at {value}{concerns}"
-
-
-def _line(tree: sshd_tree.Tree, source: effective.Source) -> str:
-    return tree.files[source.path].split(b"\n")[source.line - 1].decode("utf-8", "replace").strip()
-
-
-def _block_of(tree: sshd_tree.Tree, source: effective.Source) -> str:
-    before = [block for block in effective.match_blocks(tree) if block.path == source.path and block.line < source.line]
-    return _line(tree, effective.Source(source.path, before[-1].line)) if before else ""
 
 
 def _nothing_else(
