@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facet server: what sshd really does, for every kind of connection. PRIVATE to the collection."""
 
+import os
 import re
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -63,6 +64,7 @@ class Current(NamedTuple):
     main_mode: int
     listener: str
     unit: str
+    unsafe: Tuple[str, str] = ("", "")
 
 
 def outcome(params: Mapping[str, Any], host: Host) -> Outcome:
@@ -94,7 +96,13 @@ def observe(host: Host, desired: Desired) -> Current:
         main_mode=files.read(host.tree.main).mode,
         listener=listener,
         unit=host.sshd.unit.name,
+        unsafe=_unsafe(host.tree.main),
     )
+
+
+def _unsafe(main: str) -> Tuple[str, str]:
+    found = [(path, files.unsafe(path)) for path in (os.path.dirname(main), _DIRECTORY)]
+    return next((one for one in found if one[1]), ("", ""))
 
 
 def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
@@ -119,6 +127,9 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
         )
     _nothing_else(desired, wanted, current, answers)
     changes = _file_changes(current, tree, text)
+    if changes and current.unsafe[1]:
+        path, reason = current.unsafe
+        raise Refused(reason, f"run `chown root {path}; chmod go-w {path}`", path)
     if desired.methods and any(ways.unmet(ways.way_in(), answer) is not None for answer in current.answers):
         return Outcome(_way_in_first(current, changes), conflicts)
     return Outcome(_reload_changes(current, changes), conflicts)

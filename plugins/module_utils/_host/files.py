@@ -120,6 +120,13 @@ def remove(path: str) -> None:
         os.close(directory)
 
 
+def unsafe(path: str) -> str:
+    """Say why files in a directory would not be replaced: others than root can write there; '' where they cannot."""
+    state = look(os.path.realpath(path))
+    others = state.kind == "dir" and (state.uid != 0 or state.mode & 0o022)
+    return f"others than root can write here (uid {state.uid}, mode {state.mode:04o})" if others else ""
+
+
 def _open_directory(path: str) -> int:
     try:
         handle = os.open(path, os.O_DIRECTORY | os.O_RDONLY)
@@ -212,4 +219,4 @@ def _remedy(error: OSError) -> str:
     return ""
 
 
-__all__ = ["FileState", "kind_of", "look", "make_directory", "read", "remove", "replace", "write_all"]
+__all__ = ["FileState", "kind_of", "look", "make_directory", "read", "remove", "replace", "unsafe", "write_all"]
