@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the ssh client said with ``-v``: how far it came, which methods were offered, which key was taken.
 
-Only lines about the target count: jump hosts are reached by quiet clients of their own (see ``jump.py``).
+Only lines about the target count: jump hosts are reached by quiet clients of their own (see ``ssh_arguments.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ _ACCEPTED_OLD = re.compile(r"^debug1: Server accepts key: .*?(SHA256:\S+)", re.M
 _REFUSED = re.compile(r"^(?!debug)\S*: Permission denied \(([^)]*)\)\.?\s*$", re.M)
 _SERVER_KEY = re.compile(r"^debug1: Server host key: (\S+) (SHA256:\S+)", re.M)
 _MULTIPLEXED = re.compile(r"^debug1: (?:auto-mux: Trying existing master|mux_client_request_session)", re.M)
-_CONTROL_NOISE = re.compile(r"^(?:debug\d: |OpenSSH_|Authenticated to |Transferred: |Bytes per second: |\s*$)")
+_CONTROL_NOISE = re.compile(
+    r"^(?:debug\d: |OpenSSH_|Authenticated to |Transferred: |Bytes per second: "
+    r"|Learned new hostkey: |Adding new key for |Deprecating obsolete hostkey: |\s*$)"
+)
+# A server that does not want to talk says why before its version, and the client tells that to a debug log only.
+_BEFORE_VERSION = re.compile(r"^debug1: kex_exchange_identification: banner line \d+: (.*)$", re.M)
 
 _HOST_KEY_WORDS = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "host key is known for")
 _PENALTY_WORDS = ("Not allowed at this time", "kex_exchange_identification", "Connection closed by remote host")
@@ -54,7 +59,7 @@ def read(stderr: str) -> Transcript:
         refused=tuple(refused.group(1).split(",")) if refused else None,
         host_key=f"{host_key.group(1)} {host_key.group(2)}" if host_key else "",
         multiplexed=bool(_MULTIPLEXED.search(stderr)),
-        words=plain(stderr),
+        words=" ".join([*_BEFORE_VERSION.findall(stderr), plain(stderr)]).strip(),
     )
 
 
