@@ -41,7 +41,7 @@ class Desired(NamedTuple):
         """
         wishes = []
         for index, item in enumerate(params.get("accounts") or []):
-            wishes.append(_wish(item, f"accounts[{index}]"))
+            wishes.append(_wish(item, f"accounts[{index}]" + (f" ({item['user']})" if item.get("user") else "")))
         if params.get("user"):
             wishes.append(_wish(params, ""))
         if not wishes:
