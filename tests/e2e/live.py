@@ -22,7 +22,7 @@ from testhosts import hosts, inventory, podman, states  # noqa: E402  (the tool 
 from testhosts.accounts import OPERATOR, PASSWORDS  # noqa: E402
 
 BUILD = ROOT / "build" / "hosts"
-GATEWAY = podman.GATEWAY
+BASE, GATEWAY = podman.BASE, podman.GATEWAY
 GENERATIONS = (8, 9, 10)
 FULL = os.environ.get("LATCHKEY_MATRIX") == "full"
 INSIDE = ROOT / "tests" / "hosts" / "inside"
@@ -202,5 +202,5 @@ def each(work: Any, items: Sequence[Any]) -> list[Any]:
         return list(pool.map(work, items))
 
 
-__all__ = ["BUILD", "FULL", "GATEWAY", "GENERATIONS", "OPERATOR", "PASSWORDS", "ROOT"]
+__all__ = ["BASE", "BUILD", "FULL", "GATEWAY", "GENERATIONS", "OPERATOR", "PASSWORDS", "ROOT"]
 __all__ += ["Entry", "Farm", "Host", "Login", "differences", "each", "entry", "log_in", "states"]
