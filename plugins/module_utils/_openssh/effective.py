@@ -93,7 +93,7 @@ def _answer(
     first: Reading, compiled: dump.Values, connection: Optional[Connection]
 ) -> Tuple[Answer, List[Tuple[str, Source]]]:
     tree = first.tree
-    second = Reading(tree, NOBODY if connection is None else connection)
+    second = Reading(tree, NOBODY if connection is None else connection, list(first.found))
     settings = Settings()
     for key in first.settings.keys():
         settings.take(key, first.settings)

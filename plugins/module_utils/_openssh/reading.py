@@ -56,12 +56,17 @@ class _Scope:
         self.criteria: Criteria = ()
 
 
-class Reading:
-    """One reading of a tree; ``connection`` None is the one when sshd starts."""
+# What each Include pattern was found to match, in the order sshd came to know it; None: nothing.
+Found = List[Tuple[str, Optional[str]]]
 
-    def __init__(self, tree: Tree, connection: Optional[Connection]) -> None:
+
+class Reading:
+    """One reading of a tree; ``connection`` None is the one when sshd starts, whose ``found`` the second one needs."""
+
+    def __init__(self, tree: Tree, connection: Optional[Connection], found: Optional[Found] = None) -> None:
         self.tree = tree
         self.connection = connection
+        self.found: Found = [] if found is None else found
         self.settings = Settings()
         self.set_by: List[Tuple[str, Source]] = []
         self.diagnostics: List[Diagnostic] = []
@@ -192,17 +197,36 @@ class Reading:
         for pattern in patterns:
             if not pattern:
                 raise Bad(f"{words.keyword} has an empty value")
-            for path in expand(absolute(pattern, self.tree.base_dir), self.tree.files):
-                nothing = not scope.blocks_only and not scope.active
-                inner = _Scope(
-                    active=scope.active,
-                    nothing=nothing,
-                    blocks_only=scope.blocks_only,
-                    outer=scope.outer + scope.criteria,
-                )
-                self._read_file(path, inner, depth + 1)
+            self._read_pattern(absolute(pattern, self.tree.base_dir), scope, depth)
         if not patterns:
             raise Malformed(f"{words.keyword} names no file", "Give a path or a pattern")
+
+    def _read_pattern(self, pattern: str, scope: _Scope, depth: int) -> None:
+        # A file is remembered after it was read. So one that includes its own directory gets the files before it when
+        # sshd starts, and itself without end at the first connection. The loop is to see what is added while it runs.
+        known = False
+        for other, path in self.found:
+            if other == pattern:
+                known = True
+                if path is not None:
+                    self._read_included(path, scope, depth)
+        if known:
+            return
+        paths = expand(pattern, self.tree.files)
+        if not paths:
+            self.found.append((pattern, None))
+        for path in paths:
+            self._read_included(path, scope, depth)
+            self.found.append((pattern, path))
+
+    def _read_included(self, path: str, scope: _Scope, depth: int) -> None:
+        inner = _Scope(
+            active=scope.active,
+            nothing=not scope.blocks_only and not scope.active,
+            blocks_only=scope.blocks_only,
+            outer=scope.outer + scope.criteria,
+        )
+        self._read_file(path, inner, depth + 1)
 
 
 def _text(problem: Malformed) -> str:

@@ -71,6 +71,38 @@ def test_a_block_beats_what_is_global_for_whom_it_holds():
     assert Source(MAIN, 5) not in shadowed(given, "PasswordAuthentication", ALICE)
 
 
+def test_a_later_block_that_holds_too_loses():
+    given = tree(b"X11Forwarding no\nMatch User bob\n X11Forwarding no\nMatch User *\n X11Forwarding yes\n")
+    answer = evaluate(given, BOB)
+    assert (answer.values["x11forwarding"], answer.sources["x11forwarding"]) == (("no",), (Source(MAIN, 3),))
+    assert shadowed(given, "X11Forwarding", BOB) == [Source(MAIN, 1), Source(MAIN, 5)]
+    assert evaluate(given, ALICE).values["x11forwarding"] == ("yes",)
+
+
+def test_match_all_does_not_beat_what_only_may_be_global():
+    given = tree(b"UsePAM no\nMatch all\n UsePAM yes\n X11Forwarding yes\n")
+    assert evaluate(given, ALICE).values["usepam"] == ("no",)
+    assert evaluate(given, ALICE).values["x11forwarding"] == ("yes",)
+    assert evaluate(tree(b"Match all\n UsePAM yes\n"), ALICE).values["usepam"] == ("yes",)
+
+
+@pytest.mark.parametrize("release, value", [(EL8, ("A=1",)), (EL9, ("A=2",))])
+def test_set_env_in_a_block_has_no_effect_up_to_8_4(release, value):
+    given = tree(b"SetEnv A=1\nMatch User alice\n SetEnv A=2\n", release)
+    assert evaluate(given, ALICE).values["setenv"] == value
+    assert evaluate(given, BOB).values["setenv"] == ("A=1",)
+
+
+def test_listens_on_addresses_as_given_and_on_ports_as_set():
+    given = tree(b"ListenAddress 127.0.0.1\nListenAddress [::1]:2222\nPort 22\nPort 23\nListenAddress name:1\n")
+    answer = evaluate(given, None)
+    assert answer.values["listenaddress"] == ("127.0.0.1:22", "127.0.0.1:23", "[::1]:2222", "name:1")
+    assert [source.line for source in answer.sources["listenaddress"]] == [1, 1, 2, 5]
+    answer = evaluate(tree(b"AddressFamily inet6\nPort 22\nPort 23\n"), None)
+    assert answer.values["listenaddress"] == ("[::]:22", "[::]:23")
+    assert [source.line for source in answer.sources["listenaddress"]] == [2, 3]
+
+
 def test_lists_name_a_line_per_item():
     answer = evaluate(tree(b"AllowUsers alice bob\nAllowUsers carol\nPort 22\nPort 2222\n"), None)
     assert answer.values["allowusers"] == ("alice", "bob", "carol")
@@ -146,6 +178,19 @@ def test_tells_what_has_no_effect_without_refusing():
     assert [(one.line, one.fatal) for one in answer.diagnostics] == [(1, False)]
 
 
+def test_a_drop_in_that_includes_its_own_directory_breaks_only_connections():
+    given = tree(STOCK, own=b"PermitTTY no\n", cloud=b"Include /etc/ssh/sshd_config.d/*.conf\n")
+    assert check(given) == ()
+    answer = evaluate(given, ALICE)
+    assert answer.rc == 255
+    assert "more than 16 deep" in answer.diagnostics[-1].message
+
+
+def test_a_file_may_be_included_twice():
+    given = tree(STOCK + b"Include " + OWN.encode() + b"\n", own=b"AllowUsers alice\n")
+    assert evaluate(given, ALICE).values["allowusers"] == ("alice", "alice")
+
+
 def test_a_missing_main_file_is_refused():
     answer = evaluate(Tree(MAIN, {}, EL9), None)
     assert (answer.rc, answer.values) == (1, {})
@@ -179,6 +224,17 @@ def test_blocks_of_files_included_in_a_block_have_both_conditions():
             values["gatewayports"] == ("yes",),
             values["permittty"] == ("no",),
         ]
+
+
+def test_blocks_gather_the_conditions_of_all_files_above():
+    given = tree(
+        b"Match User alice\n Include /etc/ssh/sshd_config.d/00*\n",
+        own=b"Match Group admins\n Include /etc/ssh/sshd_config.d/50*\n",
+        cloud=b"Match Address 10.0.0.0/8\n PermitTTY no\n",
+    )
+    assert match_blocks(given)[-1].criteria == (("user", "alice"), ("group", "admins"), ("address", "10.0.0.0/8"))
+    assert evaluate(given, ALICE).values["permittty"] == ("no",)
+    assert evaluate(given, ALICE._replace(groups=("users",))).values["permittty"] == ("yes",)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +324,7 @@ def test_accounts_that_criteria_tell_apart_are_asked_about_one_by_one():
     [
         b"Address 10.0.0.0/8",
         b"Address 10.1.2.3",
+        b"Address 10.0.0.0/24,!10.0.0.0,!10.0.0.1",
         b"Address 192.168.*",
         b"Address 192.168.7.*,!192.168.7.1",
         b"Address !10.0.0.0/8,*",

@@ -15,7 +15,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import effec
 FIXTURE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures", "sshd-oracle.json.gz")
 BINARIES = OrderedDict([("el8", version.EL8), ("el9", version.EL9), ("u99", version.U99)])
 DIRECTORY = "/oracle"
-ENOUGH = 0.95
+ENOUGH = 1.0
 
 # From the laxest to the strictest; for these, ours may never be stricter than the recorded one.
 LAX_TO_STRICT = {
