@@ -69,7 +69,6 @@ class Settings:
         """Take over the values another reading has."""
         self._found[key] = list(other._found[key])
 
-
     def drop(self, prefix: str) -> None:
         """Forget all keys that start so."""
         for key in [key for key in self._found if key.startswith(prefix)]:

@@ -59,6 +59,7 @@ def run(path, check_mode=False, **params):
 def keygen(*words):
     done = subprocess.run(
         [KEYGEN] + [str(word) for word in words],
+        check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -554,7 +555,7 @@ print(result["fingerprint"], "private_key" in [step["kind"] for step in result["
 def test_racing_processes_end_with_one_pair(path, root, lock):
     """The name is taken by link(2), so one key wins even where the file system knows no locks."""
     words = [sys.executable, "-c", RACER, os.path.join(root, ".collections"), path, lock]
-    racers = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(6)]
+    racers = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for unused in range(6)]
     for racer in racers:
         racer.stdin.write(b"go\n")
         racer.stdin.flush()

@@ -158,7 +158,7 @@ def test_operators_that_could_never_get_in(world, monkeypatch, who, answer, word
 def test_what_goes_wrong_while_looking_is_their_problem(world, monkeypatch):
     monkeypatch.setattr(accounts, "find", account)
     host = FakeHost()
-    host.effective = lambda who: (_ for _ in ()).throw(HostError("no sshd"))
+    host.effective = lambda who: (unused for unused in ()).throw(HostError("no sshd"))
     assert isinstance(together.operator_problem("alice", host), LatchkeyError)
 
 

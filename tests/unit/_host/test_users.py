@@ -47,7 +47,7 @@ def test_engine_errors_pass_through_whole(place, kind):
     with pytest.raises(kind) as caught:
         users.run_as(place.account, fail)
     error = caught.value
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert (error.reason, error.remedy, error.where) == ("what was found", "what to do", "where:7")
     assert str(error) == "where:7: what was found. what to do"
 
