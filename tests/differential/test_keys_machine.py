@@ -41,7 +41,9 @@ OLD = keys.parse_public_key(K1, "key")
 
 
 def keygen(*words):
-    return subprocess.run([KEYGEN, *map(str, words)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [KEYGEN, *map(str, words)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
 
 
 def this_machine():
@@ -105,7 +107,9 @@ def spoilt(line, rng):
 def test_takes_and_refuses_the_key_data_that_openssh_takes_and_refuses(pairs, rng, tmp_path):
     """Certificates are left out: their signatures are not verified here, so a flipped bit goes unseen."""
     sshd = this_machine()
-    lines = [spoilt(rng.choice([text for text in pairs if "-cert" not in text]), rng) for unused in range(3000 * FACTOR)]
+    lines = [
+        spoilt(rng.choice([text for text in pairs if "-cert" not in text]), rng) for unused in range(3000 * FACTOR)
+    ]
     path = tmp_path / "keys"
     path.write_text("".join(f"{name} {data} n{number}\n" for number, (name, data) in enumerate(lines)))
     taken = {int(found) for found in re.findall(r" n(\d+) \(", keygen("-l", "-f", path).stdout)}
