@@ -277,7 +277,7 @@ def test_taking_a_key_away_asks_for_no_modes():
     [
         ({"key": []}, Malformed, "no key is given for alice"),
         ({"key": ["  \n"]}, Malformed, "no key is given for alice"),
-        ({"key": ["garbage"]}, Malformed, "accounts[0].key[0]"),
+        ({"key": ["garbage"]}, Malformed, "accounts[0] (alice).key[0]"),
         ({"key": [K1, "-----BEGIN OPENSSH PRIVATE KEY-----"]}, Malformed, "this is a private key"),
         ({"key": ["restrict " + K1]}, Malformed, "own field"),
         ({"key": [K1], "key_options": "no-such"}, LatchkeyError, "no-such"),
