@@ -61,7 +61,7 @@ def policy(wanted: Any, scratch: str = "") -> HostKeyPolicy:
     """
     if wanted in ("strict", "accept_new"):
         return HostKeyPolicy(wanted, scratch=scratch)
-    listed = [wanted] if isinstance(wanted, str) else list(wanted or [])
+    listed = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted] if wanted else []
     for fingerprint in listed:
         if not _FINGERPRINT.fullmatch(str(fingerprint)):
             raise Malformed(

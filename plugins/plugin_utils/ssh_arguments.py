@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import getopt
 import shlex
 from typing import NamedTuple
+
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Malformed
 
 # First value wins in ssh(1), so these stand before everything the user configured.
 FRESH = (
@@ -28,6 +31,9 @@ FRESH = (
     "ServerAliveCountMax=4",
     "-v",
 )
+# ssh.c of 8.0 to 10.0; with -E and -y nothing would be left to read.
+_GETOPT = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy"
+_SPOILING = ("-S", "-M", "-O", "-q", "-E", "-y")
 _CONTROL_OPTIONS = ("controlmaster", "controlpath", "controlpersist")
 _QUIETING_OPTIONS = ("loglevel",)
 _CHECKING_OPTIONS = ("stricthostkeychecking",)
@@ -49,25 +55,17 @@ def clean(arguments: str) -> Cleaned:
     """
     kept: list[str] = []
     jump = ""
-    words = shlex.split(arguments or "")
-    while words:
-        word = words.pop(0)
-        if word in ("-M", "-q"):
-            continue
-        if word.startswith(("-S", "-O", "-J")):
-            value = word[2:] or (words.pop(0) if words else "")
-            jump = jump or (value if word.startswith("-J") else "")
-            continue
-        if word.startswith("-o"):
-            value = word[2:] or (words.pop(0) if words else "")
-            name, argument = split_option(value)
-            if name in _JUMP_OPTIONS:
-                jump = jump or argument
-            elif name not in _CONTROL_OPTIONS + _QUIETING_OPTIONS + _CHECKING_OPTIONS:
-                kept += ["-o", value]
-            continue
-        kept.append(word)
-    return Cleaned(tuple(kept), jump)
+    try:
+        found, rest = getopt.getopt(shlex.split(arguments or ""), _GETOPT)
+    except getopt.GetoptError as error:
+        raise Malformed(f"ssh cannot read its arguments `{arguments}`: {error}", "correct them", "ssh_args") from error
+    for option, value in found:
+        name, argument = split_option(value) if option == "-o" else ("", "")
+        if option == "-J" or name in _JUMP_OPTIONS:
+            jump = jump or argument or value
+        elif option not in _SPOILING and name not in _CONTROL_OPTIONS + _QUIETING_OPTIONS + _CHECKING_OPTIONS:
+            kept += [option, value] if value else [option]
+    return Cleaned((*kept, *rest), jump)
 
 
 def split_option(text: str) -> tuple[str, str]:
@@ -118,6 +116,8 @@ def hop_name(hop: str) -> str:
 def _hop_parts(hop: str) -> tuple[str, str, str]:
     bare = hop.removeprefix("ssh://").rstrip("/")
     user, at, rest = bare.rpartition("@")
+    if rest.count(":") > 1 and not rest.startswith("["):
+        return (user if at else "", rest, "")
     if rest.startswith("["):
         host, unused, port = rest[1:].partition("]")
         return (user if at else "", host, port.lstrip(":"))
