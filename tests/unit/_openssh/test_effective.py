@@ -93,6 +93,11 @@ def test_set_env_in_a_block_has_no_effect_up_to_8_4(release, value):
     assert evaluate(given, BOB).values["setenv"] == ("A=1",)
 
 
+@pytest.mark.parametrize("release, value", [(EL9, ("A=1", "A=2")), (SshdVersion(9, 1, 1, "upstream"), ("A=1",))])
+def test_set_env_takes_a_name_once_from_9_1_on(release, value):
+    assert evaluate(tree(b"SetEnv A=1 A=2\n", release), None).values["setenv"] == value
+
+
 def test_listens_on_addresses_as_given_and_on_ports_as_set():
     given = tree(b"ListenAddress 127.0.0.1\nListenAddress [::1]:2222\nPort 22\nPort 23\nListenAddress name:1\n")
     answer = evaluate(given, None)
