@@ -99,7 +99,7 @@ def of_module(result: dict[str, Any], reached: Reached) -> LatchkeyError | None:
         return None
     # Only what the host said: Ansible's own words may quote the command that looks for a Python.
     heard = " ".join(str(result.get(part) or "") for part in ("module_stderr", "module_stdout"))
-    said = heard or str(result.get("msg") or "")
+    said = heard.strip() or str(result.get("msg") or "")
     if interpreter.NONE_FITS in heard:
         return _no_python(heard)
     if "rc" not in result or "error" in result:
