@@ -61,11 +61,15 @@ class ActionModule(ActionBase):
 
     def _look(self, caller: proofs.Caller) -> dict[str, Any]:
         arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
+        accepted = ""
         if not caller.who.pending:
             proof = proofs.by_plan(caller, arguments)
             if proof.reached.transcript.authenticated or not self._may_fall_back(proof, caller.who):
                 return self._by_key(proof, caller)
-        return self._as_configured(caller, arguments)
+            # The first contact was this one, even where the login came later.
+            accepted = _accepted(proof.reached)
+        shown = self._as_configured(caller, arguments)
+        return dict(shown, accepted_host_key=shown["accepted_host_key"] or accepted)
 
     def _may_fall_back(self, proof: proofs.Proof, who: identity.Identity) -> bool:
         """Only the target's own refusal of the key leads to another way: never a host key, a penalty or a timeout.
