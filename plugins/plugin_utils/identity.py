@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import keys
 
+_AS_TEXT = "ansible_ssh_private_key"
 DEFAULT_FILES = ("id_ed25519", "id_ecdsa", "id_rsa")
 # RequiredRSASize of the DEFAULT crypto policy of EL9 and EL10.
 MINIMUM_RSA_BITS = 2048
@@ -123,15 +124,15 @@ def of_text(private_key: str) -> Identity:
     try:
         with os.fdopen(handle, "w") as file:
             file.write(private_key.rstrip("\n") + "\n")
-        key, encrypted = _public_half(path)
+        key = _public_half(path)[0]
+    except HostError as error:
+        raise Refused(
+            "this key has a passphrase", "store it without one in the vault, or use the agent", _AS_TEXT
+        ) from error
+    except Malformed as error:
+        raise Malformed("this is no private key that ssh can read", "give the whole key file", _AS_TEXT) from error
     finally:
         os.unlink(path)
-    if encrypted:
-        raise Refused(
-            "ansible_ssh_private_key has a passphrase",
-            "store it without one in the vault, or use the agent",
-            "ansible_ssh_private_key",
-        )
     return _checked(key, Identity("private_key", "", key.text, key.fingerprint))
 
 
