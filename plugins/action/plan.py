@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     connections,
     failures,
@@ -50,6 +50,8 @@ class ActionModule(ActionBase):
         return result
 
     def _plan(self, task_vars: dict[str, Any], scratch: str) -> dict[str, Any]:
+        if (self._task.args["desired"].get("server") or {}).get("methods") == []:
+            raise Malformed("no method would be left", "name publickey at least", "harden_methods")
         who = identity.from_data(self._task.args["identity"])
         known_hosts = os.path.join(scratch, "known_hosts") if self._task.check_mode else ""
         policy = host_key.policy(self._task.args.get("host_key", "strict"), known_hosts)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-import shlex
 import subprocess
 from typing import Any, NamedTuple
 
@@ -81,13 +80,19 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
 
 
 def configured(action: Any, policy: HostKeyPolicy) -> Any:
-    """Return a connection as Ansible is configured, but with the host's key checked as ``harden_host_key`` says."""
+    """Return a connection as Ansible is configured, but with the host's key checked as ``harden_host_key`` says.
+
+    It shares no connection either: core cuts short what sudo says while a ControlPersist client is still leaving.
+    """
     connection = _clone(action)
-    for name in _MIXING:
-        connection.set_option(name, _without_checking(connection.get_option(name) or ""))
-    words = [word for name in _MIXING for word in shlex.split(connection.get_option(name))]
-    prefix = ["-v", *_host_key_arguments(connection, policy, words)]
-    connection.set_option("ssh_args", ssh_arguments.join(prefix) + " " + connection.get_option("ssh_args"))
+    cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
+    words = [word for name in _MIXING for word in cleaned[name].words]
+    jump = next((one.jump for one in cleaned.values() if one.jump), "")
+    prefix = ["-v", "-S", "none", "-o", "ControlMaster=no", *_host_key_arguments(connection, policy, words)]
+    prefix += ["-J", jump] if jump else []
+    for name, arguments in cleaned.items():
+        connection.set_option(name, ssh_arguments.join(arguments.words))
+    connection.set_option("ssh_args", ssh_arguments.join([*prefix, *cleaned["ssh_args"].words]))
     return connection
 
 
@@ -155,20 +160,6 @@ def _module_command(env_string: str, shebang: str | None, cmd: str, arg_path: st
 def _without_password(connection: Any) -> None:
     connection.set_option("password", None)
     connection._play_context.password = None
-
-
-def _without_checking(arguments: str) -> str:
-    kept: list[str] = []
-    words = shlex.split(arguments)
-    while words:
-        word = words.pop(0)
-        value = word[2:] or (words.pop(0) if words else "") if word.startswith("-o") else ""
-        if word.startswith("-o"):
-            if ssh_arguments.split_option(value)[0] != "stricthostkeychecking":
-                kept += ["-o", value]
-        else:
-            kept.append(word)
-    return ssh_arguments.join(kept)
 
 
 def _jump(connection: Any, words: list[str], named: str) -> list[str]:

@@ -30,6 +30,11 @@ _SUDO = (
         "give it a rule in /etc/sudoers.d, or connect as another account",
     ),
     (
+        ("waiting for privilege escalation prompt",),
+        "sudo did not answer",
+        "run `sudo -l` on the host as this account: is there a rule for it, and what does sudo log?",
+    ),
+    (
         ("you must have a tty",),
         "sudo wants a terminal (requiretty)",
         "put `Defaults:NAME !requiretty` into /etc/sudoers.d",
