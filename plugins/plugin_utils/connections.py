@@ -36,6 +36,8 @@ class Reached(NamedTuple):
 def check_task(action: Any) -> None:
     """Refuse, by name, every way of running a task in which a fresh login cannot be made or would prove nothing."""
     connection, task = action._connection, action._task
+    if task.delegate_to:
+        raise Refused("the proof must run from the controller", "remove `delegate_to`", "delegate_to")
     if not isinstance(connection, core_ssh.Connection):
         name = getattr(connection, "_load_name", None) or connection.transport
         raise Refused(
@@ -43,8 +45,6 @@ def check_task(action: Any) -> None:
         )
     if type(connection).__module__ != core_ssh.Connection.__module__ and "mitogen" in type(connection).__module__:
         raise Refused("a login cannot be proven through mitogen", "run this play with `strategy: linear`")
-    if task.delegate_to:
-        raise Refused("the proof must run from the controller", "remove `delegate_to`", "delegate_to")
     if task.run_once:
         raise Refused("every host needs a login of its own", "remove `run_once`", "run_once")
     if task.async_val:
