@@ -154,7 +154,9 @@ def _clone(action: Any) -> Any:
 def _module_command(env_string: str, shebang: str | None, cmd: str, arg_path: str | None = None) -> str:
     # Core 2.21 quotes the whole interpreter as one word; ours is a command that finds one (interpreter.choose).
     parts = (env_string, (shebang or "").replace("#!", ""), cmd, arg_path or "")
-    return " ".join(part.strip() for part in parts if part.strip())
+    command = " ".join(part.strip() for part in parts if part.strip())
+    # Where no Python starts, somebody must take what Ansible sends: the broken pipe would hide what the host said.
+    return command + " || { r=$?; cat > /dev/null; exit $r; }"
 
 
 def _without_password(connection: Any) -> None:
