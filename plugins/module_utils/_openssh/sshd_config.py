@@ -182,10 +182,10 @@ def write_line(name: str, args: Sequence[str], version: SshdVersion) -> str:
     if not args:
         raise Malformed(f"{known.name} needs a value", "Give at least one")
     raw = known.kind in _RAW_KINDS
-    return " ".join([known.name] + [_write_arg(known.name, arg, raw) for arg in args])
+    return " ".join([known.name] + [_write_arg(known.name, arg, raw=raw) for arg in args])
 
 
-def _write_arg(name: str, arg: str, raw: bool) -> str:
+def _write_arg(name: str, arg: str, *, raw: bool) -> str:
     forbidden = "\n\r\0\f#" if raw else "\n\r\0\f#\"'\\"
     wrong = next((char for char in arg if char in forbidden), None)
     if wrong is not None or not arg:
