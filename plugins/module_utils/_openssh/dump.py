@@ -22,6 +22,8 @@ _EMPTY_BY_DEFAULT = (
     "hostcertificate acceptenv setenv allowusers denyusers allowgroups denygroups logverbose channeltimeout "
     "sshdsessionpath sshdauthpath"
 ).split()
+# Other names are left to the host's resolver, which sshd asks.
+_NEVER_IN_NAMES = " \t'\"\\,*"
 _FAMILIES = {"any": (6, 4), "inet": (4,), "inet6": (6,)}
 
 
@@ -184,6 +186,8 @@ class _Dump:
 
     def _listen_line(self, host: str, port: int, family: str, source: Source) -> str:
         address = parse_address(host)
+        if address is None and (not host or any(char in _NEVER_IN_NAMES for char in host)):
+            raise Problem(f"ListenAddress '{host}' is neither an address nor a host name", source)
         if address is not None and address.version not in _FAMILIES[family]:
             raise Problem(f"ListenAddress {host} is not of AddressFamily {family}", source)
         return values.format_listen(host, port)

@@ -156,6 +156,8 @@ def test_keyboard_interactive_has_two_switches_on_8_0(lines, release, value, lin
         (b"Include /etc/ssh/sshd_config\n", EL9, 0, ["more than 16 deep"]),
         (b"AddressFamily inet6\nListenAddress 127.0.0.1\n", EL9, 2, ["not of AddressFamily inet6"]),
         (b"RDomain x\n", EL9, 1, ["not supported"]),
+        (b"ListenAddress ''\n", EL8, 1, ["neither an address nor a host name"]),
+        (b"ListenAddress :22\n", EL9, 1, ["neither an address nor a host name"]),
     ],
 )
 def test_names_the_line_sshd_refuses_and_why(main, release, line, words):
