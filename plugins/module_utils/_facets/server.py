@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .._errors import HostError, LatchkeyError, Malformed, Refused
+from .._errors import HostError, LatchkeyError, Malformed, Refused, Unsupported
 from .._host import files, sshd
 from .._host.host import Host
 from .._openssh import effective, keywords, sshd_config, sshd_tree
@@ -199,8 +199,11 @@ def _validate(desired: Desired, version: SshdVersion) -> None:
 
 
 def _validate_setting(name: str, value: str, version: SshdVersion, criteria: str) -> None:
-    keywords.keyword(name, version)
     where = f"match `{criteria}`" if criteria else "settings"
+    try:
+        keywords.keyword(name, version)
+    except Unsupported as error:
+        raise Unsupported(error.reason, error.remedy, where) from None
     text = f"Match {criteria}\n    {name} {value}\n" if criteria else f"{name} {value}\n"
     wrong = [said for said in effective.check(precedence.one_file(text, version)) if said.fatal]
     if wrong:
