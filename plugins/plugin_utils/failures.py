@@ -58,6 +58,12 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
         return sudo
     if transcript.host_key_failed(said):
         return _host_key(said)
+    if "SSH_AGENT disabled" in reached.error:
+        return Refused(
+            "Ansible uses this key through an agent only, and its agent is switched off",
+            "set ANSIBLE_SSH_AGENT=auto, or ssh_agent = auto below [connection] in ansible.cfg",
+            "ansible_ssh_private_key",
+        )
     if "sshpass" in reached.error and "install" in reached.error:
         return HostError(
             "logging in by password needs sshpass with this ansible-core", "install the package sshpass", "controller"
