@@ -56,9 +56,12 @@ def _journal(days: int) -> Iterator[Login]:
         "-o",
         "short-unix",
         f"--since=-{days}d",
+        # Anybody may write under sshd's name, but only root's processes under root's number (systemd.journal-fields(7)).
         "SYSLOG_IDENTIFIER=sshd",
+        "_UID=0",
         "+",
         "SYSLOG_IDENTIFIER=sshd-session",
+        "_UID=0",
     ]
     for line in programs.run(argv, timeout=120).out.splitlines():
         found = _ACCEPTED.search(line)

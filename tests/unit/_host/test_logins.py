@@ -176,7 +176,8 @@ def test_the_journal_is_asked_for_both_names_of_sshd(monkeypatch):
         Login("DOM\\carol", "keyboard-interactive", "192.0.2.8", 1767441601.0),
     ]
     assert "--since=-7d" in asked[0] and "short-unix" in asked[0]
-    assert asked[0][-3:] == ["SYSLOG_IDENTIFIER=sshd", "+", "SYSLOG_IDENTIFIER=sshd-session"]
+    words = ["SYSLOG_IDENTIFIER=sshd", "_UID=0", "+", "SYSLOG_IDENTIFIER=sshd-session", "_UID=0"]
+    assert asked[0][-5:] == words
 
 
 def test_one_login_in_both_logs_is_one(logs, monkeypatch):
