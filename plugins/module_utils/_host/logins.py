@@ -56,7 +56,7 @@ def _journal(days: int) -> Iterator[Login]:
         "-o",
         "short-unix",
         f"--since=-{days}d",
-        # Anybody may write under sshd's name, but only root's processes under root's number (systemd.journal-fields(7)).
+        # Anybody may write under sshd's name, but only root's processes under root's number (journal-fields).
         "SYSLOG_IDENTIFIER=sshd",
         "_UID=0",
         "+",
