@@ -19,6 +19,8 @@ _OFFERED = re.compile(r"^debug1: Authentications that can continue: (\S+)", re.M
 _ACCEPTED = re.compile(r"^debug1: Server accepts key: (?P<name>.*?) (?P<type>\S+) (?P<fingerprint>SHA256:\S+)", re.M)
 _ACCEPTED_OLD = re.compile(r"^debug1: Server accepts key: .*?(SHA256:\S+)", re.M)
 _REFUSED = re.compile(r"^(?!debug)\S*: Permission denied \(([^)]*)\)\.?\s*$", re.M)
+# sshpass ends the client when it asks for the password again: its last word is not heard then.
+_TRY_AGAIN = re.compile(r"^Permission denied, please try again", re.M)
 _SERVER_KEY = re.compile(r"^debug1: Server host key: (\S+) (SHA256:\S+)", re.M)
 _MULTIPLEXED = re.compile(r"^debug1: (?:auto-mux: Trying existing master|mux_client_request_session)", re.M)
 _CONTROL_NOISE = re.compile(
@@ -51,6 +53,8 @@ def read(stderr: str) -> Transcript:
     accepted = _ACCEPTED.findall(stderr)
     fallback = _ACCEPTED_OLD.findall(stderr)
     refused = _REFUSED.search(stderr)
+    if refused is None and authenticated is None and _TRY_AGAIN.search(stderr):
+        refused = offered
     host_key = _SERVER_KEY.search(stderr)
     return Transcript(
         authenticated=(authenticated.group(1) or authenticated.group(2)) if authenticated else "",

@@ -115,6 +115,15 @@ def test_a_host_that_is_away(client, case, words):
     assert words in found.words and (found.authenticated, found.refused, found.offered) == ("", None, ())
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_wrong_password_after_which_sshpass_ends_the_client(client):
+    whole = RECORDED[client]["refused"]
+    cut = re.sub(r"(?m)^\S+: Permission denied .*$", "Permission denied, please try again.\r", whole)
+    assert cut != whole
+    assert transcript.read(cut).refused == OFFERED
+    assert transcript.read(RECORDED[client]["success"] + "\nPermission denied, please try again.\n").refused is None
+
+
 def test_nothing_and_noise():
     assert transcript.read("") == transcript.Transcript("", (), "", None, "", False, "")
     found = transcript.read("bash: x: Permission denied\nmotd\nPermission denied (publickey).\n")
