@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from live import GATEWAY, OPERATOR, PASSWORDS, Farm, Host, each
+from live import FULL, GATEWAY, OPERATOR, PASSWORDS, Farm, Host, each
 from runs import Controller, Result
 
 NOBODY = GATEWAY.rpartition(".")[0] + ".254"
@@ -32,18 +32,21 @@ def settings(**values: Any) -> dict[str, Any]:
 
 # By name: the variables, and what the line has to say: the field or place, the problem, the remedy.
 WRONG_VARIABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "no-key": (account("alice"), ("accounts[1] (alice).key", "no key is given", "give the text of the .pub file")),
-    "no-public-key": (account("alice", "hello world"), ("accounts[1] (alice).key[0]", "hello", ".pub")),
-    "cut-key": (account("alice", PUBLIC[:60]), ("accounts[1] (alice).key[0]", ".pub")),
+    "no-key": (account("alice"), ("accounts[0] (alice).key", "no key is given", "give the text of the .pub file")),
+    "no-public-key": (account("alice", "hello world"), ("accounts[0] (alice).key[0]", "hello", ".pub")),
+    "cut-key": (account("alice", PUBLIC[:60]), ("accounts[0] (alice).key[0]", ".pub")),
     "missing-account": (account("nobody-here", PUBLIC), ("nobody-here", "does not exist", "create it first")),
     "linked-home": (account("linked", PUBLIC), ("/home/linked", "link")),
     "foreign-home": (account("foreign", PUBLIC), ("/home/foreign", "belongs to uid", "chown foreign")),
     "linked-keys": (account("trap", PUBLIC), ("/home/trap/.ssh", "link")),
     "unknown-keyword": (
         settings(PasswordAuthentification="no"),
-        ("PasswordAuthentification", "PasswordAuthentication?"),
+        ("settings", "PasswordAuthentification", "PasswordAuthentication?"),
     ),
-    "newer-keyword": (settings(PerSourcePenalties="no"), ("PerSourcePenalties", "OpenSSH 9.8", "leave it out")),
+    "newer-keyword": (
+        settings(PerSourcePenalties="no"),
+        ("settings", "PerSourcePenalties", "OpenSSH 9.8", "leave it out"),
+    ),
     "bad-value": (settings(MaxAuthTries="lots"), ("settings", "MaxAuthTries lots", "sshd_config(5)")),
     "two-lines": (settings(Banner="none\nPermitRootLogin yes"), ("settings.Banner", "one line")),
     "global-in-match": (
@@ -54,6 +57,8 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "method": ({"harden_methods": ["password"]}, ("harden_methods", "publickey")),
     "type": ({"harden_accounts": "alice"}, ("harden_accounts", "ansible-doc -t role latchkey.ssh.harden")),
     "host-key": ({"harden_host_key": "trust"}, ("harden_host_key", "trust", "SHA256:")),
+    "choice": ({"harden_stranded": "ignore"}, ("harden_stranded", "refuse", "report")),
+    "md5": ({"harden_host_key": "MD5:aa:bb"}, ("harden_host_key", "MD5:aa:bb", "SHA256:")),
     "operator": ({"harden_operators": ["nobody-here"]}, ("nobody-here", "does not exist", "correct its name")),
     "key-file": ({"harden_key": "/nowhere/key", "harden_key_create": "false"}, ("/nowhere/key", "harden_key")),
 }
@@ -137,7 +142,7 @@ def ways_in(desk: Controller, host: Host) -> tuple[dict[str, dict[str, Any]], di
         "changed-key": {"ansible_ssh_common_args": f"-o UserKnownHostsFile={known}"},
     }
     said = {
-        "private-key": ("(alice).key[0]", "this is a private key", "Give the .pub file"),
+        "private-key": ("accounts[0] (alice).key[0]", "this is a private key", "Give the .pub file"),
         "changed-key": ("host key", "known_hosts has another key: no password was sent", "ssh-keygen -R"),
     }
     return given, said
@@ -156,10 +161,13 @@ def inventory(desk: Controller, listed: list[Host], wrong: dict[str, dict[str, A
     return folder
 
 
-@pytest.fixture(scope="module")
-def story(farm: Farm) -> Iterator[Story]:
+@pytest.fixture(scope="module", params=["2.16", "new"] if FULL else ["new"])
+def story(request: pytest.FixtureRequest, farm: Farm) -> Iterator[Story]:
+    core = request.param
     desk = Controller()
-    listed = farm.fresh("bad-9=9", "bad-good=9", "bad-8=8", *(f"{name}=9" for name in BROKEN_HOSTS))
+    listed = farm.fresh(
+        "bad-9=9", "bad-good=9", *(["bad-8=8"] if core == "new" else []), *(f"{name}=9" for name in BROKEN_HOSTS)
+    )
     hosts = {host.name: host for host in listed}
     spoil(hosts["bad-9"])
     more, said = ways_in(desk, hosts["bad-9"])
@@ -167,10 +175,11 @@ def story(farm: Farm) -> Iterator[Story]:
     before = dict(zip(hosts, each(Host.tree, listed), strict=True))
     broken = [hosts[name] for name in BROKEN_HOSTS]
     each(hide, broken)
-    run = desk.run(folder, "--forks=6", "--limit=!bad-9")
+    run = desk.run(folder, "--forks=6", "--limit=!bad-9", core=core)
     each(show, broken)
     after = dict(zip(hosts, each(Host.tree, listed), strict=True))
-    expected = {name: said for name, (_given, said) in (WRONG | BROKEN_HOSTS).items()} | said | {"bad-8": MISMATCH}
+    expected = {name: said for name, (_given, said) in (WRONG | BROKEN_HOSTS).items()} | said
+    expected |= {"bad-8": MISMATCH} if core == "new" else {}
     yield Story(hosts, expected, run, before, after, desk.home / "keys/operator")
     desk.close()
     farm.drop(*hosts)
@@ -178,6 +187,8 @@ def story(farm: Farm) -> Iterator[Story]:
 
 @pytest.mark.parametrize("name", [*WRONG, "private-key", "changed-key", *BROKEN_HOSTS, "bad-8"])
 def test_is_refused_in_one_line_with_a_remedy(story: Story, name: str) -> None:
+    if name not in story.expected:
+        pytest.skip("ansible-core 2.16 fits every host")
     reason = story.run.refused(name)
     assert reason and "\n" not in reason, story.run
     missing = [part for part in story.expected[name] if part not in reason]
@@ -191,6 +202,12 @@ def test_nothing_was_touched(story: Story) -> None:
         if name != "bad-good":
             assert story.after[name] == story.before[name], host.name
     assert story.hosts["bad-9"].login(password=PASSWORDS[OPERATOR]).ok
+
+
+def test_a_wrong_password_is_sent_once(story: Story) -> None:
+    """Counters of failed logins (faillock, penalties) see one attempt, not one for each step."""
+    failed = [one["user"] for one in story.hosts["bad-9"].logins() if one["method"] == "password" and not one["ok"]]
+    assert failed == [OPERATOR]
 
 
 def test_the_good_host_went_on(story: Story) -> None:
