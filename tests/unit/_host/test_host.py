@@ -209,7 +209,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(sshd, "locate", lambda: located.append(1) or found)
         monkeypatch.setattr(sshd, "read_tree", lambda one: tree)
         monkeypatch.setattr(host, "Candidate", FakeCandidate)
-        monkeypatch.setattr(sessions, "client_address", lambda: "192.0.2.7")
+        monkeypatch.setattr(sessions, "connection", lambda: ("192.0.2.7", "50000", "192.0.2.1", "22"))
         monkeypatch.setattr(accounts, "groups_of", lambda account: (account.name, "staff"))
         made = host.Host()
         made.located = located
