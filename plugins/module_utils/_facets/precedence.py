@@ -33,7 +33,7 @@ def ineffective(settings: Settings, tree: sshd_tree.Tree, answer: Answer) -> Lis
     for name, value in settings:
         if not holds(name, value, answer, tree.version):
             key = keywords.keyword(name, tree.version).key
-            sources = effective.evaluate(tree, None).sources.get(key, ())
+            sources = effective.general(tree).sources.get(key, ())
             winner = sources[-1] if sources else effective.Source("", 0)
             line = (
                 f"{winner.path}:{winner.line}: `{_line(tree, winner)}`" if winner.line else winner.path or "a default"
@@ -54,7 +54,8 @@ def conflicts(wanted: Sequence[ways.Rule], tree: sshd_tree.Tree, probed: Sequenc
 
 
 def _conflict(rule: ways.Rule, value: str, tree: sshd_tree.Tree, probe: Probe) -> str:
-    sources = effective.evaluate(tree, probe).sources.get(ways.printed(rule.keyword), ())
+    answer = effective.general(tree) if probe is None else effective.evaluate(tree, probe)
+    sources = answer.sources.get(ways.printed(rule.keyword), ())
     source = sources[0] if sources else effective.Source("", 0)
     concerns = f" for connections like user {probe.user} from {probe.addr}" if probe is not None else ""
     if source.path == "command line":

@@ -141,7 +141,7 @@ _FOREIGN_REMEDY = "remove or change that line, or accept it with foreign: report
 def render(desired: Desired, current: Current) -> bytes:
     """Return the text of our drop-in; only what is needed stands in it, and a stricter value of others is kept."""
     bare = sshd_tree.with_files(current.tree, {DROP_IN: None})
-    without_ours = effective.evaluate(bare, None).values
+    without_ours = effective.general(bare).values
     lines = [f"{name} {value}" for name, value in desired.settings]
     named = {name.lower() for name, unused in desired.settings}
     for rule in _rules(desired, current.version):
@@ -232,7 +232,7 @@ def _settle(desired: Desired, current: Current, text: bytes, judge: Judge) -> Tu
 def _read_first(tree: sshd_tree.Tree, desired: Desired, version: SshdVersion) -> bool:
     """Say whether our file gives the global value of every keyword that stands in it."""
     ours = sshd_config.parse(tree.files[DROP_IN], DROP_IN, version)
-    sources = effective.evaluate(tree, None).sources
+    sources = effective.general(tree).sources
     for line in ours.lines:
         if line.keyword is None or line.block is not None or line.keyword == "match":
             continue

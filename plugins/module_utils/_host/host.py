@@ -99,8 +99,8 @@ class Host:
 
     def connection(self, account: accounts.Account) -> Connection:
         """Return a connection of this account from where this run comes from."""
-        address = self.client
-        return Connection(account.name, self.groups(account), address, address)
+        client, unused, server, port = sessions.connection()
+        return Connection(account.name, self.groups(account), client, client, server, int(port))
 
     def effective(self, account: accounts.Account) -> Answer:
         """Return what sshd does for this account; accounts that the same Match blocks concern share one question."""

@@ -13,7 +13,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, Malformed, Refused
 from .._openssh import candidate, sshd_tree
-from .._openssh.effective import Connection
+from .._openssh.effective import ORDINARY, Connection
 from .._openssh.version import SshdVersion, parse_version
 from . import files, programs, systemd
 
@@ -154,6 +154,8 @@ class Candidate:
         if connection is not None:
             argv += ["-C", connection_spec(connection)]
         answer = programs.run(argv)
+        if connection is None and "connection test specification" in answer.err:
+            return self._ask(ORDINARY)
         if answer.status != 0:
             raise Malformed(
                 f"sshd does not accept its configuration: {self._real(answer.err)}", "correct it before anything else"

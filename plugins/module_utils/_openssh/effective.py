@@ -18,6 +18,7 @@ from .witnesses import MatchBlock, satisfies, witnesses_of
 __all__ = [
     "COMMAND_LINE",
     "COMPILED",
+    "ORDINARY",
     "Answer",
     "Connection",
     "Diagnostic",
@@ -26,11 +27,16 @@ __all__ = [
     "check",
     "evaluate",
     "evaluate_all",
+    "general",
     "match_blocks",
     "satisfies",
     "shadowed",
     "witnesses",
 ]
+
+
+# An existing account, from nowhere in particular, to no port that anybody would name (addresses of RFC 5737).
+ORDINARY = Connection("nobody", (), "192.0.2.1", "192.0.2.1", "192.0.2.2", 65535)
 
 
 class Answer(NamedTuple):
@@ -117,6 +123,15 @@ def evaluate(tree: Tree, connection: Optional[Connection]) -> Answer:
     return evaluate_all(tree, [connection])[0]
 
 
+def general(tree: Tree) -> Answer:
+    """Return what holds where no Match block is meant: ``sshd -T``, else an ordinary connection.
+
+    Without ``-C`` sshd refuses to judge a tree with ``Match LocalPort`` and the like.
+    """
+    answer = evaluate(tree, None)
+    return answer if answer.rc == 0 else evaluate(tree, ORDINARY)
+
+
 def evaluate_all(tree: Tree, connections: Sequence[Optional[Connection]]) -> List[Answer]:
     """Return what sshd does for each connection, reading the part they share once."""
     compiled = defaults(tree.version)
@@ -168,9 +183,7 @@ def _joined(outer: Criteria, own: Criteria) -> Criteria:
     return tuple(one for one in outer if one[0] != "all") + own
 
 
-def witnesses(
-    tree: Tree, accounts: Sequence[Tuple[str, Sequence[str]]], addresses: Sequence[str]
-) -> List[Connection]:
+def witnesses(tree: Tree, accounts: Sequence[Tuple[str, Sequence[str]]], addresses: Sequence[str]) -> List[Connection]:
     """Return a few connections that reach every combination of Match blocks that these accounts can reach.
 
     Args:

@@ -14,6 +14,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.effective im
     check,
     evaluate,
     evaluate_all,
+    general,
     match_blocks,
     satisfies,
     shadowed,
@@ -448,3 +449,11 @@ def test_10_4_prints_prohibit_password():
     given = tree(b"PermitRootLogin without-password\n", release)
     assert evaluate(given, None).values["permitrootlogin"] == ("prohibit-password",)
     assert evaluate(given._replace(version=U99), None).values["permitrootlogin"] == ("without-password",)
+
+
+def test_what_is_general_can_be_said_of_a_tree_that_needs_a_port():
+    """sshd -T alone ends with 255 on such a tree (seen on 8.0, 8.7 and 9.9)."""
+    text = b"PermitRootLogin yes\nMatch LocalPort 2222\nPermitRootLogin no\n"
+    tree = Tree("/etc/ssh/sshd_config", {"/etc/ssh/sshd_config": text}, EL9)
+    assert evaluate(tree, None).rc == 255
+    assert general(tree).values["permitrootlogin"] == ("yes",)
