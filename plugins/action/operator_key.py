@@ -60,6 +60,8 @@ class ActionModule(ActionBase):
 
     def _make(self, wanted: key_making.Wanted) -> identity.Identity:
         path = os.path.abspath(os.path.expanduser(wanted.key or key_making.default_path(wanted.type)))
+        if path.endswith(".pub"):
+            raise Malformed("there is no such public key", "correct the path, or name the private file to make", path)
         if wanted.create == "false":
             raise Malformed(
                 "there is no key to log in with, and none may be made",

@@ -50,6 +50,8 @@ PLAN_SPEC: Dict[str, Any] = dict(
     identity=dict(type="dict"),
     host_key=dict(type="raw", no_log=False),
     operators=dict(type="list", elements="str", default=[]),
+    identity_user=dict(type="str"),
+    identity_key=dict(type="str", no_log=False),
     stranded=dict(type="str", choices=["refuse", "report"], default="refuse"),
     stranded_ok=dict(type="list", elements="str", default=[]),
     stranded_days=dict(type="int", default=90),

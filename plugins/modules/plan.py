@@ -111,6 +111,12 @@ options:
     type: list
     elements: str
     default: []
+  identity_user:
+    description: The account that O(identity_key) has to open once the plan is carried out; set by the action.
+    type: str
+  identity_key:
+    description: The public key of the identity, as text; set by the action.
+    type: str
   stranded:
     description: What to do about accounts that logged in lately by a method that goes away and have no key.
     type: str

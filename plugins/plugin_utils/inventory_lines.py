@@ -21,7 +21,9 @@ def lines(action: Any, who: Identity) -> list[str]:
     if who.path and who.source not in _FOUND_BY_ITSELF and not _is_default(who.path):
         wanted.append(f"set     ansible_ssh_private_key_file: {who.path}")
     if password and become_password == password:
-        wanted.append("set     ansible_become_password: the sudo password itself, no longer by way of ansible_password")
+        wanted.append(
+            "keep    ansible_become_password (sudo wants it); if it is taken from ansible_password, write it out"
+        )
     if password:
         wanted.append("delete  ansible_password (also as ansible_ssh_pass or -k): it no longer opens the host")
     return wanted

@@ -90,7 +90,7 @@ def proxy_command(hops: list[str], config_file: str, executable: str = "ssh") ->
     *before, last = hops
     words = [executable, "-q", "-S", "none", "-o", "ControlMaster=no", "-o", "BatchMode=yes"]
     if config_file:
-        words += ["-F", config_file]
+        words += ["-F", config_file.replace("%", "%%")]
     if before:
         # The outer client expands %h and %p of its own command; those of the inner one have to survive that.
         words += ["-o", "ProxyCommand=" + proxy_command(before, config_file, executable).replace("%", "%%")]

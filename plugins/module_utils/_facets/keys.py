@@ -50,12 +50,12 @@ class Desired(NamedTuple):
 
 
 class Keyring(NamedTuple):
-    """One account as it is: its key files in sshd's order, and how strictly sshd looks at their modes."""
+    """One account as it is: its key files in sshd's order, and how strictly sshd looks at modes and RSA keys."""
 
     account: accounts.Account
     files: Tuple[home_files.HomeFile, ...]
     strict: bool
-    command: bool
+    minimum_rsa_bits: int
 
 
 class Current(NamedTuple):
@@ -76,7 +76,7 @@ def keyring(host: Host, account: accounts.Account) -> Keyring:
     paths = key_file_paths(answer.get("authorizedkeysfile", (".ssh/authorized_keys",)), account)
     found = tuple(_look(account, path) for path in paths)
     strict = answer.get("strictmodes", ("yes",))[0] != "no"
-    return Keyring(account, found, strict, answer.get("authorizedkeyscommand", ("none",))[0] != "none")
+    return Keyring(account, found, strict, int(answer.get("requiredrsasize", ("0",))[0]))
 
 
 def key_file_paths(values: Sequence[str], account: accounts.Account) -> List[str]:
@@ -219,7 +219,7 @@ def _with_additions(
 ) -> authorized_keys.AuthorizedKeys:
     present = [wish for wish in wishes if wish.present]
     for key in [key for wish in present for key in wish.keys]:
-        problem = keys.usable(key, version, 0)
+        problem = keys.usable(key, version, ring.minimum_rsa_bits)
         if problem:
             where = ring.account.name
             raise Refused(f"the key {key.fingerprint} would not be taken: {problem}", "give another key", where)

@@ -163,6 +163,8 @@ def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
     except LatchkeyError:
         for change in reversed(done):
             _undo(change)
+        if done:
+            sshd.recover(host.sshd)
         raise
     finally:
         host.forget()

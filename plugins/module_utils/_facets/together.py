@@ -11,6 +11,7 @@ from .._errors import HostError, LatchkeyError, Refused
 from .._host import accounts, files, key_command, logins
 from .._host.host import Host
 from .._openssh import authorized_keys
+from .._openssh.keys import PublicKey, same_key
 from . import keys, server
 from .change import NARROW, Change
 
@@ -134,11 +135,8 @@ def _people(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
         account = accounts.find(name)
         if account is not None:
             known[name] = account
-    planned = (
-        {wish.user for wish in keys.Desired.from_params(desired["keys"]).wishes if wish.present}
-        if desired.get("keys")
-        else set()
-    )
+    wishes = keys.Desired.from_params(desired["keys"]).wishes if desired.get("keys") else ()
+    planned = {wish.user for wish in wishes if wish.present}
     last = logins.latest(seen)
     people = []
     for account in accounts.with_passwords(known.values()):
@@ -149,15 +147,17 @@ def _people(desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
         )
         can = _password_login(account, host)
         if can or uses:
-            people.append(access.Person(account.name, can, account.name in planned or _has_key(account, host), uses))
+            gone = [key for wish in wishes if wish.user == account.name and not wish.present for key in wish.keys]
+            has_key = account.name in planned or _has_key(account, gone, host)
+            people.append(access.Person(account.name, can, has_key, uses))
     return people
 
 
 def _password_login(account: accounts.Account, host: Host) -> bool:
     answer = host.effective(account)
-    offered = any(
-        answer.get(name, ("no",))[0] == "yes" for name in ("passwordauthentication", "kbdinteractiveauthentication")
-    )
+    # Up to 8.6 keyboard-interactive has nobody to ask where ChallengeResponseAuthentication is off.
+    interactive = "challengeresponseauthentication" if host.sshd.version < (8, 7) else "kbdinteractiveauthentication"
+    offered = any(answer.get(name, ("no",))[0] == "yes" for name in ("passwordauthentication", interactive))
     if account.uid == 0 and answer.get("permitrootlogin", ("no",))[0] != "yes":
         return False
     if account.password == "empty":
@@ -165,12 +165,13 @@ def _password_login(account: accounts.Account, host: Host) -> bool:
     return offered and account.password in ("usable", "unknown") and accounts.can_have_a_shell(account)
 
 
-def _has_key(account: accounts.Account, host: Host) -> bool:
+def _has_key(account: accounts.Account, withdrawn: List[PublicKey], host: Host) -> bool:
     try:
         ring = keys.keyring(host, account)
     except (Refused, HostError):
         return False
-    if keys.accepted(ring, host.sshd.version):
+    left = [key for key in keys.accepted(ring, host.sshd.version) if not any(same_key(key, one) for one in withdrawn)]
+    if left:
         return True
     listed = key_command.output(host.effective(account), account)
     document = authorized_keys.AuthorizedKeys.parse(listed, host.sshd.version)

@@ -100,6 +100,8 @@ class Host:
     def connection(self, account: accounts.Account) -> Connection:
         """Return a connection of this account from where this run comes from."""
         client, unused, server, port = sessions.connection()
+        # sshd judges a link-local address without its scope.
+        client, server = client.split("%")[0], server.split("%")[0]
         return Connection(account.name, self.groups(account), client, client, server, int(port))
 
     def effective(self, account: accounts.Account) -> Answer:

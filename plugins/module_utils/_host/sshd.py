@@ -224,6 +224,15 @@ def reload(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> None:
     systemd.wait_for(lambda: systemd.show(sshd.unit.name).active, f"the return of {sshd.unit.name}")
 
 
+def recover(sshd: Sshd) -> None:
+    """Have the listener read the files again after they were put back; start it where it is gone."""
+    unit = systemd.show(sshd.unit.name)
+    if unit.active:
+        systemd.reload(unit)
+    else:
+        systemd.restart(unit)
+
+
 __all__ = [
     "Answer",
     "Candidate",
@@ -234,5 +243,6 @@ __all__ = [
     "locate",
     "parse_answer",
     "read_tree",
+    "recover",
     "reload",
 ]

@@ -235,7 +235,7 @@ def who(source, path):
 
 KEY_LINE = "set     ansible_ssh_private_key_file: /keys/x"
 PASSWORD_LINE = "delete  ansible_password (also as ansible_ssh_pass or -k): it no longer opens the host"
-BECOME_LINE = "set     ansible_become_password: the sudo password itself, no longer by way of ansible_password"
+BECOME_LINE = "keep    ansible_become_password (sudo wants it); if it is taken from ansible_password, write it out"
 
 
 @pytest.mark.parametrize(
