@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import ephemeral, identity, key_making, results
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, ephemeral, identity, key_making, results
 
 
 class ActionModule(ActionBase):
@@ -23,8 +23,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        result["operator"] = self._option("remote_user") or self._play_context.remote_user or getpass.getuser()
         try:
+            result["operator"] = connections.user_of(self) or getpass.getuser()
             wanted = key_making.Wanted.from_args(self._task.args)
             found = self._existing(wanted)
             self._made = False

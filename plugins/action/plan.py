@@ -57,15 +57,16 @@ class ActionModule(ActionBase):
         policy = host_key.policy(self._task.args.get("host_key", "strict"), known_hosts)
         shown = self._look(proofs.Caller(self, who, policy, task_vars))
         shown["inventory"] = inventory_lines.lines(self, who)
-        # Ansible prints diffs of changed tasks only, and in check mode no later task shows them.
-        shown["changed"] = bool(shown.get("planned")) and self._task.check_mode
         return shown
 
     def _look(self, caller: proofs.Caller) -> dict[str, Any]:
         arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
+        arguments.update(identity_user=connections.user_of(self), identity_key=caller.who.public_key)
         accepted = ""
         if not caller.who.pending:
             proof = proofs.by_plan(caller, arguments)
+            if proof.by_another_key():
+                return dict(_shown(proof.result), reached="configured", accepted_host_key=_accepted(proof.reached))
             if proof.reached.transcript.authenticated or not self._may_fall_back(proof, caller.who):
                 return self._by_key(proof, caller)
             # The first contact was this one, even where the login came later.
@@ -85,7 +86,7 @@ class ActionModule(ActionBase):
 
     def _by_key(self, proof: proofs.Proof, caller: proofs.Caller) -> dict[str, Any]:
         if not proof.reached.transcript.authenticated:
-            raise failures.of_login(proof.reached, proof.operator)
+            raise failures.of_login(proof.reached, proof.operator, caller.policy)
         if proof.problem is not None and not proof.result.get("login") and not proof.result.get("error"):
             raise proof.problem
         shown = _shown(proof.result)
@@ -93,6 +94,9 @@ class ActionModule(ActionBase):
             shown["refused"] = [*shown["refused"], results.describe(proof.problem)]
         shown.update(reached="key", proofs=[proof.record()], accepted_host_key=_accepted(proof.reached))
         if not shown.get("planned") and not shown["refused"]:
+            problem = None if shown.get("conflicts") else proofs.offer_problem(proof, self._task.args["desired"])
+            if problem is not None:
+                shown["refused"] = [results.describe(problem)]
             self._prove_others(caller, shown)
         return shown
 
@@ -107,9 +111,9 @@ class ActionModule(ActionBase):
         who = caller.who
         connection = connections.configured(self, caller.policy)
         result, reached = proofs.run_module(caller, connection, "plan", arguments)
-        user = connection.get_option("remote_user") or ""
+        user = connections.user_of(self)
         if result is None:
-            raise failures.of_login(reached, user)
+            raise failures.of_login(reached, user, caller.policy)
         problem = failures.of_module(result, reached)
         if problem is not None:
             raise problem
@@ -136,13 +140,12 @@ def _mark_pending(shown: dict[str, Any], who: identity.Identity, user: str) -> N
 
 def _accepted(reached: connections.Reached) -> str:
     said = reached.transcript
-    return said.host_key if "Permanently added" in said.words else ""
+    return said.host_key if said.key_added else ""
 
 
 def _shown(result: dict[str, Any]) -> dict[str, Any]:
     if result.get("failed"):
-        refusal = result.get("error") or results.describe(Refused(str(result.get("msg") or "the plan failed")))
-        return {"refused": [refusal]}
+        return {"refused": [results.describe(results.error_of(result))]}
     kept = ("planned", "changes", "conflicts", "stranded", "refused", "diff", "warnings", "sshd_version")
     return {"refused": [], **{name: result[name] for name in kept if name in result}}
 

@@ -42,10 +42,10 @@ class ActionModule(ActionBase):
     def _prove(self, known_hosts: str) -> proofs.Proof:
         args = self._task.args
         policy = host_key.policy(args.get("host_key", "strict"), known_hosts)
-        user = args.get("user") or self._connection.get_option("remote_user") or self._play_context.remote_user or ""
+        user = args.get("user") or connections.user_of(self)
         proof = proofs.by_command(proofs.Caller(self, identity.from_data(args["identity"]), policy, {}), user)
         if not proof.reached.transcript.authenticated:
-            raise failures.of_login(proof.reached, user)
+            raise failures.of_login(proof.reached, user, policy)
         if proof.problem is not None:
             raise proof.problem
         wanted = set(args.get("methods") or ())

@@ -57,7 +57,7 @@ class _Run:
         policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
         self._caller = proofs.Caller(action, identity.from_data(args["identity"]), policy, task_vars)
         self._operators = list(args.get("operators") or [])
-        self._methods = set(self._desired.get("server", {}).get("methods") or ())
+        self._result["conflicts"] = list(self._plan["conflicts"])
 
     def steps(self) -> None:
         """Widen, prove, narrow, prove."""
@@ -103,28 +103,20 @@ class _Run:
 
     def _take(self, done: dict[str, Any] | None, reached: connections.Reached) -> None:
         if done is None:
-            raise failures.of_login(reached, "")
+            raise failures.of_login(reached, connections.user_of(self._caller.action), self._caller.policy)
         problem = failures.of_module(done, reached)
         if problem is not None:
             raise problem
-        if done.get("failed"):
-            error = done.get("error") or {}
-            raise HostError(
-                str(error.get("reason") or done.get("msg")),
-                str(error.get("remedy") or ""),
-                str(error.get("where") or ""),
-            )
         self._result["changed"] = self._result["changed"] or bool(done.get("changed"))
         self._result["changes"] += done.get("changes", [])
         self._result["diff"] += done.get("diff", [])
-        if self._result["changed"]:
-            self._result["diff"] = self._plan.get("diff", [])
-        self._result["conflicts"] = done.get("conflicts", [])
+        if done.get("failed"):
+            raise results.error_of(done)
 
     def _prove_by_plan(self) -> proofs.Proof:
         proof = proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report"})
         if not proof.reached.transcript.authenticated:
-            error = failures.of_login(proof.reached, proof.operator)
+            error = failures.of_login(proof.reached, proof.operator, self._caller.policy)
             raise Refused(f"the key was not taken: {error.reason}", error.remedy, "proof")
         if proof.problem is not None:
             raise proof.problem
@@ -146,12 +138,9 @@ class _Run:
         left += [results.sentence(refusal) for refusal in proof.result.get("refused", [])]
         if left:
             raise HostError(f"after the change this was still to do: {'; '.join(left)}", "look at the host", "proof")
-        if self._methods and not proofs.offers_only(proof.offered, self._methods) and not self._result["conflicts"]:
-            raise HostError(
-                f"the host offers {', '.join(proof.offered)}, but {', '.join(sorted(self._methods))} was asked for",
-                "look for a listener that did not read its configuration",
-                "proof",
-            )
+        problem = None if self._result["conflicts"] else proofs.offer_problem(proof, self._desired)
+        if problem is not None:
+            raise problem
 
 
 __all__ = ["ActionModule"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-import subprocess
 from typing import Any, NamedTuple
 
 from ansible import constants as C
@@ -16,7 +15,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.connection import ssh as core_ssh
 from ansible.plugins.loader import connection_loader
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Refused
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import ssh_arguments, transcript
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import programs, ssh_arguments, transcript
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.deadline import Deadline
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
@@ -66,13 +65,16 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
     words = [word for name in _MIXING for word in cleaned[name].words]
     prefix = [*ssh_arguments.FRESH, *_host_key_arguments(connection, policy, words)]
     prefix += _jump(connection, words, next((one.jump for one in cleaned.values() if one.jump), ""))
+    prefix += identity.arguments()
     for name, arguments in cleaned.items():
         connection.set_option(name, ssh_arguments.join(arguments.words))
-    prefix += identity.arguments()
     connection.set_option("ssh_args", ssh_arguments.join([*prefix, *cleaned["ssh_args"].words]))
     _without_password(connection)
     if identity.path:
         connection.set_option("private_key_file", identity.path)
+        if "private_key" in connection._options:
+            # A key given as text would be preferred by core.
+            connection.set_option("private_key", None)
     if user:
         connection.set_option("remote_user", user)
         connection._play_context.remote_user = user
@@ -88,7 +90,7 @@ def configured(action: Any, policy: HostKeyPolicy) -> Any:
     cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
     words = [word for name in _MIXING for word in cleaned[name].words]
     jump = next((one.jump for one in cleaned.values() if one.jump), "")
-    prefix = ["-v", "-S", "none", "-o", "ControlMaster=no", *_host_key_arguments(connection, policy, words)]
+    prefix = [*ssh_arguments.UNSHARED, "-v", *_host_key_arguments(connection, policy, words)]
     prefix += ["-J", jump] if jump else []
     for name, arguments in cleaned.items():
         connection.set_option(name, ssh_arguments.join(arguments.words))
@@ -97,8 +99,32 @@ def configured(action: Any, policy: HostKeyPolicy) -> Any:
 
 
 def _host_key_arguments(connection: Any, policy: HostKeyPolicy, words: list[str]) -> list[str]:
-    known = client_view(connection, words).get("userknownhostsfile", "") if policy.scratch else ""
+    if policy.mode != "accept_new":
+        return policy.arguments()
+    known = client_view(connection, words).get("userknownhostsfile", [""])[0]
+    if known.split()[:1] in ([], ["none"], ["/dev/null"]):
+        raise Refused(
+            f"UserKnownHostsFile is {known or 'none'}, so no accepted key is kept and any host would do",
+            "take UserKnownHostsFile out of the ssh arguments and of ssh_config",
+            "harden_host_key",
+        )
     return policy.arguments(known)
+
+
+def user_of(action: Any) -> str:
+    """Return the account that Ansible connects as: what it was told, else what the client would take (ssh_config)."""
+    told = action._connection.get_option("remote_user") or action._play_context.remote_user
+    if told:
+        return str(told)
+    cleaned = [ssh_arguments.clean(action._connection.get_option(name) or "").words for name in _MIXING]
+    return client_view(action._connection, [word for words in cleaned for word in words]).get("user", [""])[0]
+
+
+def tries_by_itself(action: Any, path: str) -> bool:
+    """Say whether the client offers this key file without being told (ssh_config, or one of its defaults)."""
+    cleaned = [ssh_arguments.clean(action._connection.get_option(name) or "").words for name in _MIXING]
+    view = client_view(action._connection, [word for words in cleaned for word in words])
+    return path in [os.path.abspath(os.path.expanduser(one)) for one in view.get("identityfile", [])]
 
 
 def has_password(action: Any) -> bool:
@@ -165,22 +191,23 @@ def _without_password(connection: Any) -> None:
 
 
 def _jump(connection: Any, words: list[str], named: str) -> list[str]:
-    jump = named or client_view(connection, words).get("proxyjump", "")
+    jump = named or client_view(connection, words).get("proxyjump", [""])[0]
     if jump in ("", "none"):
         return []
     config = next((words[index + 1] for index, word in enumerate(words[:-1]) if word == "-F"), "")
     return ["-o", "ProxyJump=none", "-o", "ProxyCommand=" + ssh_arguments.proxy_command(jump.split(","), config)]
 
 
-def client_view(connection: Any, words: list[str]) -> dict[str, str]:
+def client_view(connection: Any, words: list[str]) -> dict[str, list[str]]:
     """Return what the client would do for this host: ``ssh -G`` with the user's own arguments (ssh(1))."""
-    executable = connection.get_option("ssh_executable")
     host = connection.get_option("host") or connection._play_context.remote_addr
     options = [word for word in words if word != "-v"]
-    done = subprocess.run(
-        [executable, "-G", *options, host], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    return {key.lower(): value for key, unused, value in (line.partition(" ") for line in done.stdout.splitlines())}
+    said = programs.run([connection.get_option("ssh_executable"), "-G", *options, host]).stdout
+    view: dict[str, list[str]] = {}
+    for line in said.splitlines():
+        key, unused, value = line.partition(" ")
+        view.setdefault(key.lower(), []).append(value)
+    return view
 
 
 def _listen(connection: Any, said: list[str]) -> None:
@@ -205,4 +232,14 @@ def _without_prefix(text: str) -> str:
     return _PREFIX.sub("", text)
 
 
-__all__ = ["Reached", "check_task", "client_view", "configured", "fresh", "has_password", "run"]
+__all__ = [
+    "Reached",
+    "check_task",
+    "client_view",
+    "configured",
+    "fresh",
+    "has_password",
+    "run",
+    "tries_by_itself",
+    "user_of",
+]

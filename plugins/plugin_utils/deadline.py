@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import threading
 from types import TracebackType
@@ -31,7 +33,16 @@ class Deadline:
 
     def _end(self) -> None:
         self.passed = True
-        subprocess.run(["pkill", "-TERM", "-P", str(os.getpid())], check=False, capture_output=True)
+        for child in _children(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes whose parent is ``parent``; ps is on every controller, Linux or macOS."""
+    said = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=False, capture_output=True, text=True).stdout
+    pairs = [line.split() for line in said.splitlines()]
+    return [int(pair[0]) for pair in pairs if len(pair) == 2 and int(pair[1]) == parent]
 
 
 __all__ = ["Deadline"]

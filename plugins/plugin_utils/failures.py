@@ -11,6 +11,7 @@ from ansible.release import __version__ as core_version
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import interpreter, transcript
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.connections import Reached
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
 
 # What sudo says (sudo(8)), and what Ansible's ssh plugin makes of it.
 _SUDO = (
@@ -45,19 +46,20 @@ _SUDO = (
         "run `dnf install sudo` as root",
     ),
 )
+_STRICT = HostKeyPolicy("strict")
 UNREACHABLE = "cannot be reached"
 _OLD_PYTHON = ("Ansible requires Python", "future feature annotations", "SyntaxError")
 _NO_PYTHON = ("No such file or directory", "not found")
 
 
-def of_login(reached: Reached, user: str) -> LatchkeyError:
+def of_login(reached: Reached, user: str, policy: HostKeyPolicy = _STRICT) -> LatchkeyError:
     """Say why a login failed before any command ran."""
     said = reached.transcript
     sudo = of_sudo(reached.error)
     if sudo is not None:
         return sudo
     if transcript.host_key_failed(said):
-        return _host_key(said)
+        return _host_key(said, policy)
     if "SSH_AGENT disabled" in reached.error:
         return Refused(
             "Ansible uses this key through an agent only, and its agent is switched off",
@@ -88,9 +90,12 @@ def of_login(reached: Reached, user: str) -> LatchkeyError:
     return HostError(reached.error or said.words, "check its address, the network and sshd", UNREACHABLE)
 
 
-def _host_key(said: transcript.Transcript) -> LatchkeyError:
+def _host_key(said: transcript.Transcript, policy: HostKeyPolicy) -> LatchkeyError:
     shown = said.host_key or "a key that ssh did not show"
-    if "has changed" in said.words:
+    if policy.mode == "pinned":
+        reason = f"the host shows {shown}, and {', '.join(policy.fingerprints)} is pinned: no password was sent"
+        remedy = "somebody else may be answering: compare it on the host's console (ssh prefers ed25519: pin that)"
+    elif "has changed" in said.words:
         reason = f"the host shows {shown}, and known_hosts has another key: no password was sent"
         remedy = (
             "compare it on the host's console; if it is right, run `ssh-keygen -R` for this host and put the new key in"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Malformed, Unsupported
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import programs
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 # KnownHostsCommand came with OpenSSH 8.5.
@@ -82,7 +82,7 @@ def policy(wanted: Any, scratch: str = "") -> HostKeyPolicy:
 
 def client_version() -> tuple[int, int]:
     """Return the version of the controller's ssh."""
-    said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
+    said = programs.run(["ssh", "-V"]).stderr
     found = re.search(r"OpenSSH_(\d+)\.(\d+)", said)
     return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import keys
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import programs
 
 _AS_TEXT = "ansible_ssh_private_key"
 DEFAULT_FILES = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -47,7 +47,15 @@ class Identity(NamedTuple):
 
 
 def from_data(data: dict[str, Any]) -> Identity:
-    """Read what ``data`` returned."""
+    """Read what ``data`` returned.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    missing = [name for name in Identity._fields if name not in data] if isinstance(data, dict) else ["everything"]
+    if missing:
+        remedy = "give the `identity` that latchkey.ssh.operator_key returned"
+        raise Malformed(f"{', '.join(missing)} missing", remedy, "identity")
     return Identity(
         str(data["source"]),
         str(data["path"]),
@@ -62,7 +70,7 @@ def agent_keys() -> list[keys.PublicKey]:
     """Return the keys of the agent that SSH_AUTH_SOCK names; none without an agent."""
     if not os.environ.get("SSH_AUTH_SOCK"):
         return []
-    done = subprocess.run(["ssh-add", "-L"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = programs.run(["ssh-add", "-L"])
     found = []
     for line in done.stdout.splitlines() if done.returncode == 0 else []:
         try:
@@ -164,13 +172,7 @@ def _of_public_file(path: str, source: str) -> Identity:
 
 def _public_half(path: str) -> tuple[keys.PublicKey, bool]:
     """Return the public half of a private key file and whether it is encrypted; never what a stale .pub says."""
-    plain = subprocess.run(
-        ["ssh-keygen", "-y", "-P", "", "-f", path],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    plain = programs.run(["ssh-keygen", "-y", "-P", "", "-f", path])
     if plain.returncode == 0:
         return keys.parse_public_key(plain.stdout.strip(), path), False
     if "passphrase" not in plain.stderr:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections
+from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity, agent_keys
 
-_FOUND_BY_ITSELF = ("default", "agent", "private_key", "private_key_file")
+_FEW = 5
 
 
 def lines(action: Any, who: Identity) -> list[str]:
@@ -18,8 +19,12 @@ def lines(action: Any, who: Identity) -> list[str]:
     password = connection.get_option("password") or action._play_context.password
     become_password = connection.become.get_option("become_pass") if connection.become is not None else None
     wanted = []
-    if who.path and who.source not in _FOUND_BY_ITSELF and not _is_default(who.path):
+    if who.path and who.source != "private_key_file" and not connections.tries_by_itself(action, who.path):
         wanted.append(f"set     ansible_ssh_private_key_file: {who.path}")
+    if who.path and _crowded(who):
+        wanted.append(
+            "add     ansible_ssh_extra_args: -o IdentitiesOnly=yes (the agent's other keys would use up the tries)"
+        )
     if password and become_password == password:
         wanted.append(
             "keep    ansible_become_password (sudo wants it); if it is taken from ansible_password, write it out"
@@ -29,9 +34,9 @@ def lines(action: Any, who: Identity) -> list[str]:
     return wanted
 
 
-def _is_default(path: str) -> bool:
-    # ssh tries its default files by itself, whatever the agent holds.
-    return path.endswith(("/.ssh/id_ed25519", "/.ssh/id_ecdsa", "/.ssh/id_rsa"))
+def _crowded(who: Identity) -> bool:
+    """Say whether ssh would offer so many keys of the agent first that sshd hangs up (MaxAuthTries, 6 by default)."""
+    return len([key for key in agent_keys() if key.fingerprint != who.fingerprint]) >= _FEW
 
 
 __all__ = ["lines"]

@@ -40,7 +40,12 @@ class Wanted(NamedTuple):
             raise Malformed(f"`{create}` is none of {', '.join(_CREATE)}", where="harden_key_create")
         if kind not in _TYPES:
             raise Malformed(f"`{kind}` is none of {', '.join(_TYPES)}", where="harden_key_type")
-        size = int(args.get("size") or 0)
+        try:
+            size = int(args.get("size") or 0)
+        except (TypeError, ValueError) as error:
+            raise Malformed(
+                f"`{args['size']}` is no number of bits", "give a number, or 0", "harden_key_size"
+            ) from error
         return Wanted(
             str(args.get("key") or ""),
             create,

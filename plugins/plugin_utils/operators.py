@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import proofs
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, proofs
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
 
 
@@ -21,9 +21,11 @@ class Proven(NamedTuple):
 
 
 def prove(caller: proofs.Caller, names: Sequence[str], desired: Mapping[str, Any]) -> Proven:
-    """Log in once as every further operator whose planned keys contain the identity's."""
-    action = caller.action
-    connected_as = action._connection.get_option("remote_user") or action._play_context.remote_user or ""
+    """Log in once as every further operator whose planned keys contain the identity's; stop at the first that fails.
+
+    Failed logins add up to a ban of this address (PerSourcePenalties).
+    """
+    connected_as = connections.user_of(caller.action)
     done = Proven([], [], [])
     for name in names:
         if name == connected_as:
@@ -33,13 +35,16 @@ def prove(caller: proofs.Caller, names: Sequence[str], desired: Mapping[str, Any
             continue
         proof = proofs.by_command(caller, name)
         (done.proven if proof.problem is None else done.failed).append(proof)
+        if done.failed:
+            break
     return done
 
 
 def _holds_key(who: Identity, name: str, desired: Mapping[str, Any]) -> bool:
     wanted = " ".join(who.public_key.split()[:2])
     accounts = (desired.get("keys") or {}).get("accounts") or []
-    return any(wanted in text for account in accounts if account["user"] == name for text in _texts(account["key"]))
+    theirs = [one for one in accounts if one["user"] == name and one.get("state") != "absent"]
+    return any(wanted in text for account in theirs for text in _texts(account["key"]))
 
 
 def _texts(value: Any) -> list[str]:

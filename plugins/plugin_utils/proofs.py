@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Refused
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, interpreter
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, interpreter, results
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.identity import Identity
 
@@ -32,13 +33,21 @@ class Proof(NamedTuple):
     problem: LatchkeyError | None
     reached: connections.Reached
     result: dict[str, Any]
+    own_key: bool = True
+
+    def by_another_key(self) -> bool:
+        """Say whether the login was made, and by a key that is not the identity's: it may carry a plan, not a proof."""
+        said = self.reached.transcript
+        return (
+            said.authenticated == "publickey" and not said.multiplexed and "login" in self.result and not self.own_key
+        )
 
     def record(self) -> dict[str, Any]:
         """Return the proof as records show it."""
         return {
             "operator": self.operator,
             "proven": self.problem is None,
-            "how": "a fresh login by key that became root",
+            "how": "a fresh login by key that became root" if self.problem is None else "",
             "fingerprint": self.fingerprint,
             "offered": list(self.offered),
             "host_key": self.reached.transcript.host_key,
@@ -52,10 +61,13 @@ def by_plan(caller: Caller, arguments: dict[str, Any]) -> Proof:
     result, reached = run_module(caller, connection, "plan", dict(arguments, nonce=nonce))
     result = result or {}
     login = result.get("login") or {}
-    problem = failures.of_module(result, reached) or _login_problem(reached, caller.who)
+    problem = failures.of_module(result, reached) or _login_problem(reached, caller)
+    if result.get("failed") and result.get("error"):
+        problem = problem or results.error_of(result)
     problem = problem or _answer_problem(nonce=login.get("nonce") == nonce, root=login.get("euid") == 0)
-    user = connection.get_option("remote_user") or ""
-    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, result)
+    user = connections.user_of(caller.action)
+    own = reached.transcript.fingerprint == caller.who.fingerprint or caller.who.may_be(reached.transcript.fingerprint)
+    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, result, own)
 
 
 def by_command(caller: Caller, user: str) -> Proof:
@@ -70,7 +82,7 @@ def by_command(caller: Caller, user: str) -> Proof:
     lines = (said or {}).get("stdout", "").split()
     root = lines[-2:] == [nonce, "0"]
     problem = None if root else failures.of_sudo((said or {}).get("stderr", ""))
-    problem = problem or _login_problem(reached, caller.who) or _answer_problem(nonce=nonce in lines, root=root)
+    problem = problem or _login_problem(reached, caller, user) or _answer_problem(nonce=nonce in lines, root=root)
     return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, {})
 
 
@@ -91,14 +103,28 @@ def run_module(
     )
 
 
+def offer_problem(proof: Proof, desired: Mapping[str, Any]) -> LatchkeyError | None:
+    """Say how the methods a host offers differ from those asked for, as far as it has them; None where they do not."""
+    asked = (desired.get("server") or {}).get("methods") or ()
+    wanted = set(proof.result.get("methods") or asked)
+    if not asked or offers_only(proof.offered, wanted):
+        return None
+    reason = f"the host offers {', '.join(proof.offered)}, but {', '.join(sorted(wanted))} was asked for"
+    return HostError(
+        reason, "look for a listener that did not read its configuration: `systemctl restart sshd`", "proof"
+    )
+
+
 def offers_only(offered: tuple[str, ...], methods: set[str]) -> bool:
     """Say whether the methods offered are those asked for; sshds with GSSAPI offer its two methods as one."""
     together = {"gssapi-keyex"} if "gssapi-with-mic" in methods else set()
     return set(offered) - together == methods
 
 
-def _login_problem(reached: connections.Reached, identity: Identity) -> LatchkeyError | None:
-    said = reached.transcript
+def _login_problem(reached: connections.Reached, caller: Caller, user: str = "") -> LatchkeyError | None:
+    said, identity = reached.transcript, caller.who
+    if not said.authenticated and (reached.error or said.refused is not None):
+        return failures.of_login(reached, user or connections.user_of(caller.action), caller.policy)
     if said.multiplexed or not said.authenticated:
         remedy = "remove ControlPath and LogLevel from the ssh arguments of this host"
         return Refused("no fresh login was seen", remedy, "proof")
@@ -119,4 +145,4 @@ def _answer_problem(*, nonce: bool, root: bool) -> LatchkeyError | None:
     return None
 
 
-__all__ = ["Caller", "Proof", "by_command", "by_plan", "offers_only", "run_module"]
+__all__ = ["Caller", "Proof", "by_command", "by_plan", "offer_problem", "offers_only", "run_module"]

@@ -29,9 +29,10 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
     changes = list(transaction.get("changes") or [])
     planned = list(plan.get("changes") or [])
     proofs = list(transaction.get("proofs") or plan.get("proofs") or [])
+    status = _status(refused, changes, planned, ran=bool(transaction))
     return {
         "host": host,
-        "status": _status(refused, changes, planned, ran=bool(transaction)),
+        "status": status,
         "changed": changes,
         "planned": [] if changes else planned,
         "proven": proofs,
@@ -41,7 +42,7 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "refused": refused,
         "accepted_host_key": plan.get("accepted_host_key") or "",
         "key_made": _key_made(key),
-        "inventory": list(plan.get("inventory") or []) if proofs and not refused else [],
+        "inventory": list(plan.get("inventory") or []) if proofs and status in ("changed", "unchanged") else [],
     }
 
 

@@ -5,7 +5,16 @@
 
 from __future__ import annotations
 
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import (
+    HostError,
+    LatchkeyError,
+    Malformed,
+    Refused,
+    Unsupported,
+)
 
 
 def describe(error: Exception) -> dict[str, str]:
@@ -20,10 +29,21 @@ def describe(error: Exception) -> dict[str, str]:
     return describe(HostError(" ".join(str(error).split())))
 
 
+def error_of(result: Mapping[str, Any]) -> LatchkeyError:
+    """Return the error that a failed module of ours described."""
+    told = result.get("error") or {}
+    kind = {one.__name__.lower(): one for one in (Malformed, Refused, Unsupported)}.get(told.get("kind", ""), HostError)
+    return kind(
+        str(told.get("reason") or result.get("msg") or "failed"),
+        str(told.get("remedy") or ""),
+        str(told.get("where") or ""),
+    )
+
+
 def sentence(refusal: dict[str, str]) -> str:
     """Return a described error as people read it."""
     text = f"{refusal['where']}: {refusal['reason']}" if refusal["where"] else refusal["reason"]
     return f"{text}. {refusal['remedy']}" if refusal["remedy"] else text
 
 
-__all__ = ["describe", "sentence"]
+__all__ = ["describe", "error_of", "sentence"]

@@ -12,30 +12,18 @@ from typing import NamedTuple
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Malformed
 
 # First value wins in ssh(1), so these stand before everything the user configured.
+UNSHARED = tuple("-S none -o ControlMaster=no -o ServerAliveInterval=5 -o ServerAliveCountMax=4".split())
 FRESH = (
-    "-S",
-    "none",
-    "-o",
-    "ControlMaster=no",
-    "-o",
-    "ControlPersist=no",
-    "-o",
-    "BatchMode=yes",
-    "-o",
-    "NumberOfPasswordPrompts=0",
-    "-o",
-    "PreferredAuthentications=publickey",
-    "-o",
-    "ServerAliveInterval=5",
-    "-o",
-    "ServerAliveCountMax=4",
-    "-v",
+    *UNSHARED,
+    *"-o ControlPersist=no -o BatchMode=yes -o NumberOfPasswordPrompts=0".split(),
+    *"-o PreferredAuthentications=publickey -v".split(),
 )
 # ssh.c of 8.0 to 10.0; with -E and -y nothing would be left to read.
 _GETOPT = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy"
-_SPOILING = ("-S", "-M", "-O", "-q", "-E", "-y")
+_SPOILING = ("-S", "-M", "-O", "-q", "-E", "-y", "-t")
 _CONTROL_OPTIONS = ("controlmaster", "controlpath", "controlpersist")
-_QUIETING_OPTIONS = ("loglevel",)
+# A terminal would mix what comes back with what was sent.
+_QUIETING_OPTIONS = ("loglevel", "requesttty")
 _CHECKING_OPTIONS = ("stricthostkeychecking",)
 _JUMP_OPTIONS = ("proxyjump",)
 
@@ -57,7 +45,7 @@ def clean(arguments: str) -> Cleaned:
     jump = ""
     try:
         found, rest = getopt.getopt(shlex.split(arguments or ""), _GETOPT)
-    except getopt.GetoptError as error:
+    except (getopt.GetoptError, ValueError) as error:
         raise Malformed(f"ssh cannot read its arguments `{arguments}`: {error}", "correct them", "ssh_args") from error
     for option, value in found:
         name, argument = split_option(value) if option == "-o" else ("", "")

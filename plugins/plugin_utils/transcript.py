@@ -44,6 +44,7 @@ class Transcript(NamedTuple):
     host_key: str
     multiplexed: bool
     words: str
+    key_added: bool = False
 
 
 def read(stderr: str) -> Transcript:
@@ -64,6 +65,7 @@ def read(stderr: str) -> Transcript:
         host_key=f"{host_key.group(1)} {host_key.group(2)}" if host_key else "",
         multiplexed=bool(_MULTIPLEXED.search(stderr)),
         words=" ".join([*_BEFORE_VERSION.findall(stderr), plain(stderr)]).strip(),
+        key_added="Warning: Permanently added" in stderr,
     )
 
 

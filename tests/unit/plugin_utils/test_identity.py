@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
 
 pytest.importorskip("ansible")
+connections = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.connections")
 identity = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.identity")
 ephemeral = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.ephemeral")
 inventory_lines = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.inventory_lines")
@@ -252,8 +253,19 @@ BECOME_LINE = "keep    ansible_become_password (sudo wants it); if it is taken f
         (action(), who("private_key", ""), []),
     ],
 )
-def test_lines_of_the_inventory(given, key, expected):
+def test_lines_of_the_inventory(monkeypatch, given, key, expected):
+    monkeypatch.setattr(connections, "tries_by_itself", lambda action, path: path == "/h/.ssh/id_ed25519")
+    monkeypatch.setattr(inventory_lines, "agent_keys", lambda: [])
     assert inventory_lines.lines(given, key) == expected
+
+
+def test_an_agent_full_of_other_keys_would_use_up_the_tries(monkeypatch):
+    others = [types.SimpleNamespace(fingerprint=f"SHA256:{number}") for number in range(5)]
+    monkeypatch.setattr(connections, "tries_by_itself", lambda action, path: True)
+    monkeypatch.setattr(inventory_lines, "agent_keys", lambda: others)
+    assert inventory_lines.lines(action(), who("default", "/h/.ssh/id_ed25519"))[0].startswith("add     ansible_ssh_ex")
+    monkeypatch.setattr(inventory_lines, "agent_keys", lambda: others[1:])
+    assert inventory_lines.lines(action(), who("default", "/h/.ssh/id_ed25519")) == []
 
 
 # ---- making ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Refuse
 
 pytest.importorskip("ansible")
 connections = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.connections")
+host_key = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key")
 identity = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.identity")
 proofs = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.proofs")
 transcript = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.transcript")
@@ -37,7 +38,7 @@ def reached(**changes):
     ],
 )
 def test_logins_that_prove_nothing(changes, who, words):
-    found = proofs._login_problem(reached(**changes), who)
+    found = proofs._login_problem(reached(**changes), proofs.Caller(None, who, host_key.policy("strict"), {}), "admin")
     assert found is None if words is None else isinstance(found, Refused) and words in found.reason
 
 
