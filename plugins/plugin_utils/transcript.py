@@ -31,7 +31,6 @@ _CONTROL_NOISE = re.compile(
 _BEFORE_VERSION = re.compile(r"^debug1: kex_exchange_identification: banner line \d+: (.*)$", re.M)
 
 _HOST_KEY_WORDS = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "host key is known for")
-_PENALTY_WORDS = ("Not allowed at this time", "kex_exchange_identification", "Connection closed by remote host")
 
 
 class Transcript(NamedTuple):
@@ -80,9 +79,4 @@ def host_key_failed(transcript: Transcript) -> bool:
     return any(word in transcript.words for word in _HOST_KEY_WORDS)
 
 
-def closed_early(transcript: Transcript) -> bool:
-    """Say whether the server hung up before authentication, as it does to penalised addresses (9.8 and newer)."""
-    return not transcript.offered and any(word in transcript.words for word in _PENALTY_WORDS)
-
-
-__all__ = ["Transcript", "closed_early", "host_key_failed", "plain", "read"]
+__all__ = ["Transcript", "host_key_failed", "plain", "read"]
