@@ -64,7 +64,7 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
     cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
     words = [word for name in _MIXING for word in cleaned[name].words]
     prefix = [*ssh_arguments.FRESH, *_host_key_arguments(connection, policy, words)]
-    prefix += _jump(connection, words, next((one.jump for one in cleaned.values() if one.jump), ""))
+    prefix += _jump(connection, words, next((one.jump for one in cleaned.values() if one.jump), ""), policy)
     prefix += identity.arguments()
     for name, arguments in cleaned.items():
         connection.set_option(name, ssh_arguments.join(arguments.words))
@@ -190,12 +190,15 @@ def _without_password(connection: Any) -> None:
     connection._play_context.password = None
 
 
-def _jump(connection: Any, words: list[str], named: str) -> list[str]:
+def _jump(connection: Any, words: list[str], named: str, policy: HostKeyPolicy) -> list[str]:
     jump = named or client_view(connection, words).get("proxyjump", [""])[0]
     if jump in ("", "none"):
         return []
-    config = next((words[index + 1] for index, word in enumerate(words[:-1]) if word == "-F"), "")
-    return ["-o", "ProxyJump=none", "-o", "ProxyCommand=" + ssh_arguments.proxy_command(jump.split(","), config)]
+    config = [words[index : index + 2] for index, word in enumerate(words[:-1]) if word == "-F"]
+    options = config[0] if config else []
+    if policy.mode == "accept_new":
+        options = [*options, "-o", "StrictHostKeyChecking=accept-new"]
+    return ["-o", "ProxyJump=none", "-o", "ProxyCommand=" + ssh_arguments.proxy_command(jump.split(","), options)]
 
 
 def client_view(connection: Any, words: list[str]) -> dict[str, list[str]]:

@@ -87,6 +87,9 @@ def of_login(reached: Reached, user: str, policy: HostKeyPolicy = _STRICT) -> La
             _WRONG_PASSWORD,
             user,
         )
+    if "UNKNOWN port" in said.words:
+        remedy = "log in to the jump host by hand: is its key known, and does it take yours without asking?"
+        return HostError(f"the way through the jump host ended: {said.words}", remedy, UNREACHABLE)
     return HostError(reached.error or said.words, "check its address, the network and sshd", UNREACHABLE)
 
 

@@ -70,18 +70,20 @@ def join(words: tuple[str, ...] | list[str]) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
-def proxy_command(hops: list[str], config_file: str, executable: str = "ssh") -> str:
+def proxy_command(hops: list[str], options: list[str], executable: str = "ssh") -> str:
     """Return a ProxyCommand that goes through ``hops`` by quiet clients that share no connection.
 
     ssh's own ProxyJump starts clients that read the user's configuration and may ride a master to the jump host.
+
+    Args:
+        options: more arguments of each of these clients, such as ``-F FILE``.
     """
     *before, last = hops
     words = [executable, "-q", "-S", "none", "-o", "ControlMaster=no", "-o", "BatchMode=yes"]
-    if config_file:
-        words += ["-F", config_file.replace("%", "%%")]
+    words += [word.replace("%", "%%") for word in options]
     if before:
         # The outer client expands %h and %p of its own command; those of the inner one have to survive that.
-        words += ["-o", "ProxyCommand=" + proxy_command(before, config_file, executable).replace("%", "%%")]
+        words += ["-o", "ProxyCommand=" + proxy_command(before, options, executable).replace("%", "%%")]
     return (
         " ".join(shlex.quote(word) for word in words + hop_words(last))
         + " -W '[%h]:%p'"

@@ -147,7 +147,8 @@ def chain(tmp_path):
     fake.chmod(0o755)
 
     def follow(hops, config="", host="target.invalid"):
-        command = ssh_arguments.proxy_command(hops, config, executable=str(fake))
+        options = ["-F", config] if config else []
+        command = ssh_arguments.proxy_command(hops, options, executable=str(fake))
         environment = dict(os.environ, SHELL="/bin/sh")
         subprocess.run([real, "-F", "none", "-o", "ProxyCommand=" + command, "-p", "24", host], env=environment,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
