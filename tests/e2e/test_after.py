@@ -4,7 +4,6 @@
 """What a run leaves: an inventory that works without the password, and roles that work in other people's plays."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,42 +36,40 @@ ALONE = """
 
 
 @pytest.fixture(scope="module")
-def hosts(farm: Farm) -> Iterator[list[Host]]:
-    yield farm.fresh("e2e-9=9", "e2e-10=10")
+def host(farm: Farm) -> Host:
+    return farm.fresh("e2e-9=9")[0]
 
 
-def test_a_keytab_alone_is_a_reason_to_ask(hosts: list[Host], controller: Controller) -> None:
+def test_a_keytab_alone_is_a_reason_to_ask(host: Host, controller: Controller) -> None:
     """GSSAPIAuthentication is on in every stock host; with a keytab somebody may come in by ticket."""
-    host = hosts[0]
     host.root("printf '\\005\\002' > /etc/krb5.keytab; chmod 600 /etc/krb5.keytab")
     inventory = controller.inventory([host], {host.name: {"harden_key": str(controller.key())}})
     run = controller.run(inventory)
     reason = run.refused(host)
     host.root("rm /etc/krb5.keytab")
-    assert run.rc != 0 and "/etc/krb5.keytab" in reason and "gssapi-with-mic" in reason, run
+    assert run.rc != 0 and "/etc/krb5.keytab" in reason and "gssapi-with-mic" in reason, run.out
     assert host.sshd()["passwordauthentication"] == "yes" and host.keys() == []
 
 
-def test_the_summary_is_an_inventory_that_works(hosts: list[Host], controller: Controller) -> None:
+def test_the_summary_is_an_inventory_that_works(host: Host, controller: Controller) -> None:
     """Key at an unusual path, sudo's password written as the login's: follow the lines, delete the password, go on."""
-    host = hosts[0]
     key = controller.key("somewhere/else entirely/admin.key")
     before = {"harden_key": str(key), "ansible_become_password": "{{ ansible_password }}"}
     run = controller.run(controller.inventory([host], {host.name: before}))
-    assert run.status(host) == "changed", run
+    assert run.status(host) == "changed", run.out
     lines = run.record(host)["inventory"]
     for line in lines:
         assert " ".join(line.split()) in run.words, "the summary does not print it"
     after: dict[str, Any] = {"ansible_become_password": before["ansible_become_password"]}
     for line in lines:
-        word, name, value = re.fullmatch(r"(set|delete) +(\w+):? ?(.*)", line).groups()
-        if name == "ansible_become_password":
-            value = PASSWORDS[OPERATOR]
-        after[name] = value if word == "set" else None
+        word, name, value = re.fullmatch(r"(set|keep|delete) +(\w+):? ?(.*)", line).groups()
+        if word == "keep":
+            assert name == "ansible_become_password" and "write it out" in value
+        after[name] = {"set": value, "keep": PASSWORDS[OPERATOR], "delete": None}[word]
     assert after["ansible_password"] is None and after["ansible_ssh_private_key_file"] == str(key)
     again = controller.run(controller.inventory([host], {host.name: after}))
-    assert again.status(host) == "unchanged", again
-    assert "inventory" not in again.record(host) or again.record(host)["inventory"] == [], again
+    assert again.status(host) == "unchanged", again.out
+    assert "inventory" not in again.record(host) or again.record(host)["inventory"] == [], again.out
     plain = controller.play(
         "- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: id -un\n      register: me\n"
         "    - ansible.builtin.assert: {that: me.stdout == 'root'}\n"
@@ -80,14 +77,21 @@ def test_the_summary_is_an_inventory_that_works(hosts: list[Host], controller: C
     assert controller.run(controller.inventory([host], {host.name: after}), playbook=plain).rc == 0
 
 
-def test_the_old_inventory_goes_on_by_key(hosts: list[Host], controller: Controller) -> None:
-    """The password may stay in the inventory for a while: no run sends it any more."""
-    host = hosts[1]
-    inventory = controller.inventory([host], {host.name: {"harden_key": str(controller.key())}})
-    assert controller.run(inventory).status(host) == "changed"
+@pytest.mark.parametrize("core", ["2.16", "new"])
+def test_passwords_that_are_typed(farm: Farm, controller: Controller, core: str) -> None:
+    """As by -k and -K; who goes on typing them afterwards sends the login's no more."""
+    (host,) = farm.fresh("e2e-10=10")
+    typed = controller.path / "typed"
+    typed.write_text(PASSWORDS[OPERATOR], encoding="ascii")
+    changes = {"harden_key": str(controller.key()), "ansible_password": None, "ansible_become_password": None}
+    inventory = controller.inventory([host], {host.name: changes})
+    options = ("--connection-password-file", str(typed), "--become-password-file", str(typed))
+    first = controller.run(inventory, *options, core=core)
+    assert first.status(host) == "changed" and "or -k" in first.words, first.out
     before = len(host.logins())
-    assert controller.run(inventory).status(host) == "unchanged"
-    assert {one["method"] for one in host.logins()[before:]} == {"publickey"}
+    second = controller.run(inventory, *options, core=core)
+    assert second.status(host) == "unchanged", second.out
+    assert [one["method"] for one in host.logins()[before:]] == ["publickey"]
 
 
 @pytest.mark.parametrize("core", ["2.16", "new"])
@@ -95,7 +99,7 @@ def test_the_role_in_a_play_of_others_ends_with_the_summary(farm: Farm, controll
     (host,) = farm.fresh("e2e-9=9")
     inventory = controller.inventory([host], {host.name: {"harden_key": str(controller.key())}})
     run = controller.run(inventory, core=core, playbook=controller.play(ROLE))
-    assert run.rc == 0, run
+    assert run.rc == 0, run.out
     role = [one["action"] for one in run.tasks if one["action"].startswith("latchkey.ssh.")]
     assert role[-1] == "latchkey.ssh.summary"
     assert "latchkey: 1 host: 1 changed" in run.words
@@ -114,7 +118,7 @@ def test_all_hosts_failing_are_summarised(controller: Controller) -> None:
 
     run = controller.run(controller.inventory([Away(name) for name in names]), "-e", f"harden_key={controller.key()}")
     assert run.rc != 0
-    assert "latchkey: 2 hosts: 2 unreachable" in run.words, run
+    assert "latchkey: 2 hosts: 2 unreachable" in run.words, run.out
     assert all("cannot be reached" in run.refused(name) for name in names)
 
 
@@ -133,9 +137,9 @@ def test_the_other_roles_alone(farm: Farm, controller: Controller) -> None:
     assert controller.run(inventory, "--check", playbook=play).rc == 0
     assert host.tree() == checked
     first = controller.run(inventory, playbook=play)
-    assert first.rc == 0 and "changed=2" in first.words, first
+    assert first.rc == 0 and "changed=2" in first.words, first.out
     assert host.login("alice", key=key).ok
     assert host.login("alice", password=PASSWORDS["alice"]).refused_by("publickey")
     assert host.sshd()["maxauthtries"] == "4"
     second = controller.run(inventory, playbook=play)
-    assert second.rc == 0 and "changed=0" in second.words, second
+    assert second.rc == 0 and "changed=0" in second.words, second.out

@@ -43,7 +43,7 @@ def hardened(farm: Farm) -> Iterator[Desk]:
     key = str(control.key())
     inventory = control.inventory([host, bastion])
     run = control.run(inventory, "-e", f"harden_key={key}")
-    assert run.rc == 0, run
+    assert run.rc == 0, run.out
     yield Desk(host, bastion, control, key)
     control.close()
 
@@ -71,7 +71,7 @@ def test_an_open_master_is_not_ridden(hardened: Desk, master: str, core: str, wh
     value = master if where == "ansible_control_path" else f"-S {master} -o ControlPath={master}"
     before = hardened.host.logins()
     run = hardened.run(core=core, changes={where: value})
-    assert run.status(hardened.host) == "unchanged", run
+    assert run.status(hardened.host) == "unchanged", run.out
     assert new_logins(hardened.host, before) == [(OPERATOR, "publickey")]
 
 
@@ -85,7 +85,7 @@ def test_a_master_does_not_hide_a_key_that_is_gone(hardened: Desk, master: str) 
         run = hardened.run(changes={"ansible_ssh_extra_args": f"-S {master}"})
     finally:
         host.root(f"cat > {path}", stdin=lines.encode())
-    assert run.rc != 0 and "neither by key nor by password" in run.refused(host), run
+    assert run.rc != 0 and "neither by key nor by password" in run.refused(host), run.out
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -104,7 +104,7 @@ def test_through_a_bastion(hardened: Desk, core: str) -> None:
     common = host.variables["ansible_ssh_common_args"]
     changes = {"ansible_ssh_common_args": f"{common} -F {config} -o ProxyJump=bastion"}
     run = hardened.run(core=core, changes=changes)
-    assert run.status(host) == "unchanged", run
+    assert run.status(host) == "unchanged", run.out
     (proof,) = run.record(host)["proven"]
     assert proof["offered"] == ["publickey"]
     shown = host.root("for f in /etc/ssh/ssh_host_*.pub; do ssh-keygen -lf $f | cut -d' ' -f2; done").split()
@@ -124,7 +124,7 @@ def test_retries_make_no_second_try(hardened: Desk, controller: Controller, core
         changes={"harden_key": stranger, "ansible_ssh_retries": 3, "ansible_password": None},
         ANSIBLE_SSH_RETRIES="3",
     )
-    assert run.rc != 0 and run.refused(hardened.host), run
+    assert run.rc != 0 and run.refused(hardened.host), run.out
     tries = hardened.host.logins()[before:]
     assert len(tries) <= 2 and not any(one["ok"] for one in tries), tries
 
@@ -139,7 +139,7 @@ def test_a_left_over_password_needs_no_sshpass(hardened: Desk) -> None:
             if not target.exists() and subprocess.run(["test", "-x", f"{folder}/{name}"], check=False).returncode == 0:
                 target.symlink_to(f"{folder}/{name}")
     run = hardened.run(core="2.16", changes={"ansible_password": PASSWORDS[OPERATOR]}, PATH=str(tools))
-    assert run.status(hardened.host) == "unchanged", run
+    assert run.status(hardened.host) == "unchanged", run.out
 
 
 def test_another_key_is_no_proof(hardened: Desk, controller: Controller) -> None:
@@ -148,7 +148,7 @@ def test_another_key_is_no_proof(hardened: Desk, controller: Controller) -> None
     common = f"{hardened.host.variables['ansible_ssh_common_args']} -i {hardened.key}"
     before = hardened.host.tree()
     run = hardened.run(changes={"harden_key": named, "ansible_ssh_common_args": common})
-    assert run.rc != 0 and "was to be proven" in run.refused(hardened.host), run
+    assert run.rc != 0 and "was to be proven" in run.refused(hardened.host), run.out
     assert not any(proof["proven"] for proof in run.record(hardened.host).get("proven", []))
     assert hardened.host.tree() == before
 
@@ -162,7 +162,7 @@ def test_a_new_key_comes_in_by_the_one_that_works(hardened: Desk, controller: Co
     controller.agent(old)
     changes = {"harden_key": str(named), "ansible_password": None}
     run = controller.run(controller.inventory([hardened.host], {hardened.host.name: changes}))
-    assert run.status(hardened.host) == "changed", run
+    assert run.status(hardened.host) == "changed", run.out
     fingerprint = subprocess.run(["ssh-keygen", "-lf", named], capture_output=True, text=True, check=True).stdout
     assert run.record(hardened.host)["proven"][0]["fingerprint"] in fingerprint
     assert "password" not in {method for _user, method in hardened.host.accepted()[-3:]}
@@ -181,7 +181,7 @@ def test_refused_by_name(hardened: Desk, core: str, name: str) -> None:
     changes, environment, words = REFUSED[name]
     run = hardened.run(core=core, changes=changes, **environment)
     reason = run.refused(hardened.host)
-    assert run.rc != 0 and all(word in reason for word in words), run
+    assert run.rc != 0 and all(word in reason for word in words), run.out
 
 
 TASK = """
@@ -202,7 +202,7 @@ def test_keywords_that_spoil_a_proof_are_refused_by_name(hardened: Desk, keyword
     run = hardened.run(playbook=hardened.control.play(TASK.format(identity=json.dumps(identity), keyword=keyword)))
     result = run.of(hardened.host, "plan")
     # Core itself says it of async.
-    assert keyword.split(":")[0] in str(result.get("refused") or result.get("msg")), run
+    assert keyword.split(":")[0] in str(result.get("refused") or result.get("msg")), run.out
     assert not result.get("reached")
 
 
@@ -213,14 +213,14 @@ def test_requiretty_is_refused_by_name(hardened: Desk) -> None:
         run = hardened.run()
     finally:
         hardened.host.root(f"rm {path}")
-    assert "requiretty" in run.refused(hardened.host), run
+    assert "requiretty" in run.refused(hardened.host), run.out
 
 
 @pytest.mark.parametrize("strategy", ["free", "host_pinned"])
 def test_other_strategies_are_fine(hardened: Desk, strategy: str) -> None:
     before = hardened.host.logins()
     run = hardened.run(ANSIBLE_STRATEGY=strategy)
-    assert run.status(hardened.host) == "unchanged", run
+    assert run.status(hardened.host) == "unchanged", run.out
     assert new_logins(hardened.host, before) == [(OPERATOR, "publickey")]
 
 
@@ -229,7 +229,7 @@ def test_a_wrong_sudo_password_is_tried_once(hardened: Desk) -> None:
     count = "journalctl -q --sync; journalctl -q --no-pager -t sudo | grep -c 'authentication failure; ' || true"
     before = int(hardened.host.root(count))
     run = hardened.run(changes={"ansible_become_password": "wrong"})
-    assert "sudo password is wrong" in run.refused(hardened.host), run
+    assert "sudo password is wrong" in run.refused(hardened.host), run.out
     assert int(hardened.host.root(count)) - before == 1
 
 
@@ -242,8 +242,8 @@ def test_a_frozen_host_ends_the_run(hardened: Desk) -> None:
         run = hardened.run()
     finally:
         hardened.host.root(f"kill -{int(signal.SIGCONT)} {pid}")
-    assert run.rc != 0 and time.monotonic() - started < 90, run
-    assert "cannot be reached" in run.refused(hardened.host), run
+    assert run.rc != 0 and time.monotonic() - started < 90, run.out
+    assert "cannot be reached" in run.refused(hardened.host), run.out
 
 
 def test_penalties_do_not_meet_the_controller(farm: Farm, controller: Controller) -> None:
@@ -252,7 +252,7 @@ def test_penalties_do_not_meet_the_controller(farm: Farm, controller: Controller
     key = controller.key()
     inventory = controller.inventory([host], {host.name: {"harden_key": str(key)}})
     first, second = controller.run(inventory), controller.run(inventory)
-    assert (first.status(host), second.status(host)) == ("changed", "unchanged"), first
+    assert (first.status(host), second.status(host)) == ("changed", "unchanged"), first.out
     assert "penalty" not in host.root("journalctl -q --no-pager | grep -i 'penalt.*drop' || true")
     assert host.login(key=key).ok
     farm.drop(host.name)

@@ -60,10 +60,10 @@ def story(request: pytest.FixtureRequest, farm: Farm) -> Iterator[Story]:
 
 
 def test_ends_changed_and_proven(story: Story) -> None:
-    assert story.first.rc == 0, story.first
+    assert story.first.rc == 0, story.first.out
     for host in story.hosts:
         record = story.first.record(host)
-        assert record["status"] == "changed", story.first
+        assert record["status"] == "changed", story.first.out
         assert [proof["proven"] for proof in record["proven"]] == [True]
         assert record["proven"][0]["offered"] == ["publickey"]
     assert "has no automatic way back" in story.first.words
@@ -106,9 +106,9 @@ def test_nothing_else_is_changed(story: Story) -> None:
 
 
 def test_a_second_run_changes_nothing(story: Story) -> None:
-    assert story.second.rc == 0, story.second
+    assert story.second.rc == 0, story.second.out
     for host, before, after in zip(story.hosts, story.done, story.again, strict=True):
-        assert story.second.status(host) == "unchanged", story.second
+        assert story.second.status(host) == "unchanged", story.second.out
         assert after == before, host.name
     assert "changed=0" in story.second.out and "changed=1" not in story.second.out
 
@@ -121,9 +121,9 @@ def test_a_second_run_is_one_login_and_proves(story: Story) -> None:
 
 
 def test_check_changes_nothing(story: Story) -> None:
-    assert story.check.rc == 0, story.check
+    assert story.check.rc == 0, story.check.out
     assert story.checked == story.start
-    assert all(story.check.status(host) == "would change" for host in story.hosts), story.check
+    assert all(story.check.status(host) == "would change" for host in story.hosts), story.check.out
 
 
 def test_check_foretells_every_file(story: Story) -> None:
@@ -152,7 +152,7 @@ def test_check_names_the_key_it_did_not_make(story: Story) -> None:
 
 def test_diff_shows_the_lines(story: Story) -> None:
     for run in (story.check, story.first):
-        assert "+PasswordAuthentication no" in run.out, run
+        assert "+PasswordAuthentication no" in run.out, run.out
         assert "+ssh-ed25519 " in run.out
 
 
@@ -163,6 +163,6 @@ def test_with_an_interpreter_set_it_is_one_login_too(story: Story, controller: C
     interpreter = "ansible_python_interpreter=/usr/libexec/platform-python"
     core = "2.16" if len(story.hosts) == 3 else "new"
     done = controller.run(inventory, "-e", f"harden_key={story.key}", "-e", interpreter, "--check", core=core)
-    assert done.rc == 0 and all(done.status(host) == "unchanged" for host in story.hosts), done
+    assert done.rc == 0 and all(done.status(host) == "unchanged" for host in story.hosts), done.out
     for host, old in zip(story.hosts, before, strict=True):
         assert host.accepted()[len(old) :] == [(OPERATOR, "publickey")], host.name

@@ -37,7 +37,7 @@ def test_an_unknown_host_gets_no_attempt(
     run = controller.run(inventory, core=core, **environment)
     assert run.rc != 0
     reason = run.refused(host)
-    assert "host key" in reason and "known" in reason and "harden_host_key" in reason, run
+    assert "host key" in reason and "known" in reason and "harden_host_key" in reason, run.out
     assert host.logins() == before
     assert not (controller.home / ".ssh" / "known_hosts").exists()
 
@@ -50,14 +50,14 @@ def test_switched_off_in_the_inventory_is_not_heeded_either(host: Host, controll
     }
     before = host.logins()
     run = controller.run(controller.inventory([host], {host.name: loose}))
-    assert "host key" in run.refused(host), run
+    assert "host key" in run.refused(host), run.out
     assert host.logins() == before
 
 
 def test_a_pinned_fingerprint_lets_in(host: Host, controller: Controller) -> None:
     wanted = {**UNKNOWN, "harden_key": str(controller.key()), "harden_host_key": fingerprints(host)}
     run = controller.run(controller.inventory([host], {host.name: wanted}), "--check")
-    assert run.status(host) == "would change", run
+    assert run.status(host) == "would change", run.out
     assert not (controller.home / ".ssh" / "known_hosts").exists()
 
 
@@ -66,7 +66,7 @@ def test_another_fingerprint_gets_no_attempt(host: Host, controller: Controller)
     wanted = {"harden_key": str(controller.key()), "harden_host_key": "SHA256:" + "A" * 43}
     before = host.logins()
     run = controller.run(controller.inventory([host], {host.name: wanted}))
-    assert "host key" in run.refused(host), run
+    assert "host key" in run.refused(host), run.out
     assert host.logins() == before
 
 
@@ -87,7 +87,7 @@ def test_an_impostor_sees_no_attempt(impostor: Host, controller: Controller) -> 
         key = controller.key(f"keys/operator{name}")
         run = controller.run(controller.inventory([impostor]), "-e", f"harden_key={key}", core=core, **environment)
         reason = run.refused(impostor)
-        assert run.rc != 0 and "host key" in reason, run
+        assert run.rc != 0 and "host key" in reason, run.out
     log = impostor.root("cat /run/impostor.log")
     assert log.count("Connection from") >= len(RUNS), "nobody has come to the impostor: the test shows nothing"
     assert "userauth-request" not in log and OPERATOR not in log, log
@@ -101,7 +101,7 @@ def test_an_impostor_sees_no_attempt(impostor: Host, controller: Controller) -> 
 def test_accept_new_in_check_mode_writes_nothing(host: Host, controller: Controller) -> None:
     wanted = {**UNKNOWN, "harden_key": str(controller.key()), "harden_host_key": "accept_new"}
     run = controller.run(controller.inventory([host], {host.name: wanted}), "--check")
-    assert run.status(host) == "would change", run
+    assert run.status(host) == "would change", run.out
     assert run.record(host)["accepted_host_key"].split()[-1] in fingerprints(host)
     assert not (controller.home / ".ssh" / "known_hosts").exists()
 
@@ -110,14 +110,14 @@ def test_accept_new_keeps_and_reports_the_key(host: Host, controller: Controller
     """The first run takes the key that it sees, says which, and from then on the host has to show it."""
     wanted = {**UNKNOWN, "harden_key": str(controller.key()), "harden_host_key": "accept_new"}
     run = controller.run(controller.inventory([host], {host.name: wanted}))
-    assert run.status(host) == "changed", run
+    assert run.status(host) == "changed", run.out
     accepted = run.record(host)["accepted_host_key"].split()[-1]
     assert accepted in fingerprints(host) and accepted in run.words
     # Names may be hashed in it (HashKnownHosts).
     known = str(controller.home / ".ssh" / "known_hosts")
     assert subprocess.run(["ssh-keygen", "-F", host.address, "-f", known], check=False).returncode == 0
     again = controller.run(controller.inventory([host], {host.name: {**wanted, "harden_host_key": "strict"}}))
-    assert again.status(host) == "unchanged", again
+    assert again.status(host) == "unchanged", again.out
     assert host.login(password=PASSWORDS[OPERATOR]).refused_by("publickey")
 
 
@@ -125,5 +125,5 @@ def test_accept_new_does_not_take_a_changed_key(impostor: Host, controller: Cont
     controller.known_hosts(impostor)
     wanted = {**UNKNOWN, "harden_key": str(controller.key()), "harden_host_key": "accept_new"}
     run = controller.run(controller.inventory([impostor], {impostor.name: wanted}))
-    assert "known_hosts has another" in run.refused(impostor), run
+    assert "known_hosts has another" in run.refused(impostor), run.out
     assert "userauth-request" not in impostor.root("cat /run/impostor.log")

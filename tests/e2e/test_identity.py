@@ -60,7 +60,7 @@ def find(controller: Controller, host: Host, names: dict[str, dict[str, Any]], *
 
 def identity(run: Result, name: str) -> dict[str, Any]:
     found = run.of(name, "operator_key")
-    assert found.get("identity"), run
+    assert found.get("identity"), run.out
     return found["identity"]
 
 
@@ -90,8 +90,8 @@ def test_each_source_in_its_order(host: Host, controller: Controller, opened: di
         expected["text"] = ("private_key", "file")
     run = controller.run(inventory(controller, host, names), "--check", core=core, ANSIBLE_SSH_AGENT="auto")
     for name, (source, key) in expected.items():
-        assert identity(run, name)["source"] == source, run
-        assert run.status(name) == "would change", run
+        assert identity(run, name)["source"] == source, run.out
+        assert run.status(name) == "would change", run.out
         (proof,) = run.record(name)["proven"]
         assert proof["proven"] and proof["fingerprint"] == fingerprint(opened[key]), (name, run)
 
@@ -99,7 +99,7 @@ def test_each_source_in_its_order(host: Host, controller: Controller, opened: di
 def test_a_key_as_text_needs_the_agent_of_ansible(host: Host, controller: Controller) -> None:
     text = controller.key().read_text(encoding="ascii")
     run = controller.run(inventory(controller, host, {"text": {"ansible_ssh_private_key": text}}))
-    assert "ansible_ssh_private_key" in run.refused("text") and "ANSIBLE_SSH_AGENT=auto" in run.refused("text"), run
+    assert "ansible_ssh_private_key" in run.refused("text") and "ANSIBLE_SSH_AGENT=auto" in run.refused("text"), run.out
 
 
 @pytest.mark.parametrize("core", ["2.16", "new"])
@@ -108,15 +108,15 @@ def test_the_agent_comes_before_default_files(
 ) -> None:
     controller.agent(opened["named"])
     run = controller.run(inventory(controller, host, {"agent": {}}), "--check", core=core)
-    assert identity(run, "agent")["source"] == "agent", run
+    assert identity(run, "agent")["source"] == "agent", run.out
     (proof,) = run.record("agent")["proven"]
-    assert proof["proven"] and proof["fingerprint"] == fingerprint(opened["named"]), run
+    assert proof["proven"] and proof["fingerprint"] == fingerprint(opened["named"]), run.out
 
 
 def test_default_files_in_order_and_strong_enough(host: Host, controller: Controller) -> None:
     weak = controller.key(".ssh/id_rsa", "-t", "rsa", "-b", "1024")
     run = find(controller, host, {"weak": {"harden_key_create": "false"}})
-    assert "may be made" in str(run.of("weak", "operator_key")["refused"]), run
+    assert "may be made" in str(run.of("weak", "operator_key")["refused"]), run.out
     for ending in ("", ".pub"):
         os.unlink(f"{weak}{ending}")
     strong = controller.key(".ssh/id_rsa", "-t", "rsa", "-b", "2048")
@@ -129,7 +129,7 @@ def test_made_once_for_twenty_forks(host: Host, controller: Controller) -> None:
     names: dict[str, dict[str, Any]] = {f"n{number}": {} for number in range(20)}
     run = find(controller, host, names, "--forks", "20")
     found = [run.of(name, "operator_key") for name in names]
-    assert sum(one["changed"] for one in found) == 1, run
+    assert sum(one["changed"] for one in found) == 1, run.out
     key = controller.home / ".ssh" / "id_ed25519"
     assert {one["identity"]["fingerprint"] for one in found} == {fingerprint(key)}
     assert key.stat().st_mode & 0o777 == 0o600
@@ -140,7 +140,7 @@ def test_a_job_does_not_make_the_key_that_dies_with_it(host: Host, controller: C
     before = host.logins()
     run = controller.run(inventory(controller, host, {"ci": {}}), CI="true")
     reason = run.refused("ci")
-    assert run.rc != 0 and "CI is set" in reason and "harden_key_create: true" in reason, run
+    assert run.rc != 0 and "CI is set" in reason and "harden_key_create: true" in reason, run.out
     assert list((controller.home / ".ssh").iterdir()) == []
     assert host.logins() == before
 
@@ -200,7 +200,7 @@ def test_type_size_and_comment(host: Host, controller: Controller) -> None:
     run = find(controller, host, names)
     said = {}
     for name, values in names.items():
-        assert identity(run, name)["source"] == "made", run
+        assert identity(run, name)["source"] == "made", run.out
         shown = subprocess.run(["ssh-keygen", "-lf", values["harden_key"]], capture_output=True, text=True, check=True)
         said[name] = shown.stdout
     assert said["rsa"].startswith("3072 ") and " ops team (RSA)" in said["rsa"]
@@ -212,10 +212,10 @@ def test_a_passphrase_goes_into_the_agent_and_nowhere_else(host: Host, controlle
     path = controller.home / "keys" / "operator"
     wanted = {"pass": {"harden_key": str(path), "harden_key_passphrase": words, "harden_key_create": "true"}}
     run = controller.run(inventory(controller, host, wanted))
-    assert run.rc != 0 and "agent" in run.refused("pass") and not path.exists(), run
+    assert run.rc != 0 and "agent" in run.refused("pass") and not path.exists(), run.out
     controller.agent()
     run = controller.run(inventory(controller, host, wanted), "-vvv", "--diff")
-    assert run.status("pass") == "changed", run
+    assert run.status("pass") == "changed", run.out
     assert words not in run.out
     held = subprocess.run(
         ["ssh-add", "-l"], env=controller.environment, capture_output=True, text=True, check=True

@@ -80,7 +80,7 @@ def key_of(story: Story, state: str) -> Path:
 @pytest.mark.parametrize("state", PLAIN)
 def test_becomes_key_only(story: Story, state: str) -> None:
     host = story.hosts[state]
-    assert story.runs[0].status(host) == "changed", story.runs[0]
+    assert story.runs[0].status(host) == "changed", story.runs[0].out
     assert host.login(key=story.key).ok
     assert host.login(password=PASSWORDS[OPERATOR]).refused_by("publickey")
     assert host.login("root", password=PASSWORDS["root"]).refused_by("publickey")
@@ -101,7 +101,7 @@ def test_lines_of_others_stay(story: Story, state: str) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_the_last_run_is_one_login_and_changes_nothing(story: Story, state: str) -> None:
     host = story.hosts[state]
-    assert story.runs[2].status(host) == "unchanged", story.runs[2]
+    assert story.runs[2].status(host) == "unchanged", story.runs[2].out
     assert story.trees[3][state] == story.trees[2][state]
     assert story.logins[3][state][len(story.logins[2][state]) :] == [(OPERATOR, "publickey")]
 
@@ -111,7 +111,7 @@ def test_a_died_run_is_ended_by_one_reload(story: Story) -> None:
     host = story.hosts["died"]
     assert story.before["died"], "the start state is not what it claims to be"
     record = story.runs[0].record(host)
-    assert [one["kind"] for one in record["changed"]] == ["reload"], story.runs[0]
+    assert [one["kind"] for one in record["changed"]] == ["reload"], story.runs[0].out
     assert story.trees[1]["died"] == story.trees[0]["died"]
     assert host.login(password=PASSWORDS[OPERATOR]).refused_by("publickey")
     assert host.login(key=key_of(story, "died")).ok
@@ -122,7 +122,7 @@ def test_a_match_that_wins_is_refused_by_file_and_line(story: Story) -> None:
     reason = story.runs[0].refused(host)
     line = host.root("grep -n 'PasswordAuthentication yes' /etc/ssh/sshd_config | tail -n 1 | cut -d: -f1").strip()
     shift = 1 if host.generation == 8 else 0  # the Include that the second run put at the top
-    assert f"/etc/ssh/sshd_config:{int(line) - shift}:" in reason, story.runs[0]
+    assert f"/etc/ssh/sshd_config:{int(line) - shift}:" in reason, story.runs[0].out
     assert "Match User legacy" in reason and "PasswordAuthentication" in reason
     assert story.trees[1]["match"] == story.trees[0]["match"]
     assert story.runs[0].rc != 0
@@ -132,7 +132,7 @@ def test_a_match_that_wins_may_be_reported(story: Story) -> None:
     """harden_foreign: report leaves that one user his password, says so, and closes everything else."""
     host = story.hosts["match"]
     record = story.runs[1].record(host)
-    assert record["status"] == "changed" and "Match User legacy" in " ".join(record["conflicts"]), story.runs[1]
+    assert record["status"] == "changed" and "Match User legacy" in " ".join(record["conflicts"]), story.runs[1].out
     assert host.login(key=story.key).ok
     assert host.login(password=PASSWORDS[OPERATOR]).refused_by("publickey")
     assert host.login("legacy", password=LEGACY).ok
@@ -147,7 +147,7 @@ def test_ipa_is_refused_until_it_says_about_tickets(story: Story) -> None:
 
 def test_ipa_keeps_tickets_and_loses_passwords(story: Story) -> None:
     host = story.hosts["ipa"]
-    assert story.runs[1].status(host) == "changed", story.runs[1]
+    assert story.runs[1].status(host) == "changed", story.runs[1].out
     for how in ({"password": PASSWORDS[OPERATOR]}, {"kbd": PASSWORDS[OPERATOR]}):
         login = host.login(**how)
         # sshds with GSSAPI offer its two methods as one.
@@ -207,7 +207,7 @@ def test_guide_without_agent_stops_before_anything(guide: Guide) -> None:
     before, logins = guide.host.tree(), guide.host.logins()
     run = guide.desk.run(guide.desk.inventory([guide.host]), core="2.16")
     assert run.rc != 0
-    assert "passphrase" in run.refused(guide.host) and f"ssh-add {guide.key}" in run.refused(guide.host), run
+    assert "passphrase" in run.refused(guide.host) and f"ssh-add {guide.key}" in run.refused(guide.host), run.out
     assert guide.host.tree() == before and guide.host.logins() == logins
 
 
@@ -216,7 +216,7 @@ def test_guide_with_agent_is_recognised(guide: Guide) -> None:
     keys = guide.host.keys()
     socket = guide.desk.agent(guide.key, passphrase="guide passphrase")
     run = guide.desk.run(guide.desk.inventory([guide.host]), core="2.16")
-    assert run.status(guide.host) == "changed", run
+    assert run.status(guide.host) == "changed", run.out
     assert guide.host.keys() == keys
     assert {method for _user, method in guide.host.accepted()} == {"publickey"}
     assert {one["facet"] for one in run.record(guide.host)["changed"]} == {"server"}

@@ -47,7 +47,7 @@ def test_both_are_named_with_last_use_and_source(story: Story) -> None:
     today = story.host.root("date -u +%Y-%m-%d").strip()
     assert story.refused.rc != 0
     # Yesterday on the host's clock and calendar; UTC in reports.
-    assert f"bob (password from {GATEWAY}, {yesterday}T" in reason, story.refused
+    assert f"bob (password from {GATEWAY}, {yesterday}T" in reason, story.refused.out
     assert f"sftpjob (password from {BASE}.3, {today}T" in reason
     assert "old" not in reason.replace("/", " ").split("(")[0] and "old (" not in reason
     assert "harden_stranded_ok" in reason and "harden_accounts" in reason
@@ -65,15 +65,15 @@ def test_nothing_changed(story: Story) -> None:
 
 def test_accepting_one_of_two_is_not_enough(story: Story) -> None:
     reason = story.partly.refused(story.host)
-    assert "sftpjob (" in reason and "bob (" not in reason, story.partly
+    assert "sftpjob (" in reason and "bob (" not in reason, story.partly.out
 
 
 def test_report_goes_on_and_still_names_them(story: Story) -> None:
-    assert story.reported.status(story.host) == "would change", story.reported
+    assert story.reported.status(story.host) == "would change", story.reported.out
     assert "logged in lately: " in story.reported.words and "bob (" in story.reported.words
 
 
 def test_accepted_means_closed(story: Story) -> None:
-    assert story.accepted.status(story.host) == "changed", story.accepted
+    assert story.accepted.status(story.host) == "changed", story.accepted.out
     assert story.host.login("bob", password="Bob-Password-3").refused_by("publickey")
     assert story.host.login(password=PASSWORDS[OPERATOR]).refused_by("publickey")
