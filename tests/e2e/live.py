@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -169,7 +170,7 @@ class Farm:
             hosts.down(stale, _quiet)
         again = [name for name in wanted if name in there and name not in stale and name not in self._clean]
         missing = [spec for name, spec in wanted.items() if name not in there or name in stale]
-        hosts.together([lambda name=name: hosts.reset(name, _quiet) for name in again])
+        hosts.together([functools.partial(hosts.reset, name, _quiet) for name in again])
         if missing:
             hosts.up(missing, os.environ.get("LATCHKEY_HOSTS_KIND", "auto"), _quiet)
         with hosts.locked("inventory"):
