@@ -113,8 +113,10 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
         return dict(changed=False, planned=False, refused=[describe(not_root)], login=login)
     desired = {name: value for name, value in params["desired"].items() if value}
     policy = together.Policy(params["stranded"], tuple(params["stranded_ok"]), params["stranded_days"])
+    key = params.get("identity_key")
+    way = together.Way(params["identity_user"], key) if params.get("identity_user") and key else None
     with Host() as host:
-        found = together.plan(desired, policy, params["operators"], host)
+        found = together.plan(desired, policy, params["operators"], host, way=way)
     return dict(
         _result(found.changes, found.conflicts),
         changed=False,

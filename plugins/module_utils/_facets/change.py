@@ -5,7 +5,9 @@
 
 import difflib
 import hashlib
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from .._openssh.sshd_tree import Tree
 
 WIDEN = "widen"
 NARROW = "narrow"
@@ -32,10 +34,14 @@ class Change(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a facet would do: its changes in order, and foreign lines that win where they are only to be reported."""
+    """What a facet would do: its changes in order, and foreign lines that win where they are only to be reported.
+
+    ``tree`` is the configuration of sshd that the changes lead to, where they change it.
+    """
 
     changes: List[Change]
     conflicts: List[str]
+    tree: Optional[Tree] = None
 
 
 def report(change: Change) -> Dict[str, Any]:

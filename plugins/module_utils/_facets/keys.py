@@ -46,6 +46,7 @@ class Desired(NamedTuple):
             wishes.append(_wish(params, ""))
         if not wishes:
             raise Malformed("no account is named", "give `accounts`, or `user` and `key`")
+        _no_contradiction(wishes)
         return Desired(tuple(wishes))
 
 
@@ -123,11 +124,33 @@ def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
 def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:
     """Return the keys of an account that sshd would take from its files today, options apart."""
     found = []
-    for entry in ring.files:
-        if entry.state.kind == "file" and _strict_problem(ring, entry) is None:
-            document = authorized_keys.AuthorizedKeys.parse(entry.state.data, version)
-            found += [key for key in (line.key for line in document.entries) if key and document.grants(key)]
+    for document in readable(ring, version):
+        found += [key for key in (line.key for line in document.entries) if key and document.grants(key)]
     return found
+
+
+def after(ring: Keyring, changes: Sequence[Change]) -> Keyring:
+    """Return the key files of an account as they will be once the changes are made."""
+    return ring._replace(files=tuple(_after(entry, changes) for entry in ring.files))
+
+
+def _after(entry: home_files.HomeFile, changes: Sequence[Change]) -> home_files.HomeFile:
+    modes = {change.path: change.mode for change in changes if change.kind in ("file", "mode")}
+    written = {change.path: change.after for change in changes if change.kind == "file"}
+    state = entry.state._replace(mode=modes.get(entry.state.path, entry.state.mode))
+    if state.path in written:
+        state = state._replace(kind="file", data=written[state.path])
+    above = [one._replace(mode=modes.get(one.path, one.mode)) for one in entry.directories]
+    return home_files.HomeFile(state, tuple(above))
+
+
+def readable(ring: Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
+    """Return the key files that sshd would open, in its order."""
+    return [
+        authorized_keys.AuthorizedKeys.parse(entry.state.data, version)
+        for entry in ring.files
+        if entry.state.kind == "file" and _strict_problem(ring, entry) is None
+    ]
 
 
 def _wish(item: Mapping[str, Any], where: str) -> Wish:
@@ -139,6 +162,17 @@ def _wish(item: Mapping[str, Any], where: str) -> Wish:
         raise Malformed(f"no key is given for {item['user']}", "give the text of the .pub file", f"{prefix}key")
     parsed = tuple(keys.parse_public_key(text, f"{prefix}key[{index}]") for index, text in enumerate(texts))
     return Wish(item["user"], parsed, item.get("key_options") or "", item.get("state") != "absent")
+
+
+def _no_contradiction(wishes: Sequence[Wish]) -> None:
+    present = {(wish.user, key.blob) for wish in wishes if wish.present for key in wish.keys}
+    for user, key in [(wish.user, key) for wish in wishes if not wish.present for key in wish.keys]:
+        if (user, key.blob) in present:
+            raise Malformed(
+                f"the key {key.fingerprint} of {user} is wanted present and absent",
+                "leave one of the two out",
+                "accounts",
+            )
 
 
 def _look(account: accounts.Account, path: str) -> home_files.HomeFile:
@@ -314,10 +348,12 @@ __all__ = [
     "Keyring",
     "Wish",
     "accepted",
+    "after",
     "apply",
     "key_file_paths",
     "keyring",
     "observe",
     "outcome",
     "plan",
+    "readable",
 ]

@@ -131,8 +131,8 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
         path, reason = current.unsafe
         raise Refused(reason, f"run `chown root {path}; chmod go-w {path}`", path)
     if desired.methods and any(ways.unmet(ways.way_in(), answer) is not None for answer in current.answers):
-        return Outcome(_way_in_first(current, changes), conflicts)
-    return Outcome(_reload_changes(current, changes), conflicts)
+        return Outcome(_way_in_first(current, changes), conflicts, tree)
+    return Outcome(_reload_changes(current, changes), conflicts, tree)
 
 
 _FOREIGN_REMEDY = "remove or change that line, or accept it with foreign: report (harden_foreign)"

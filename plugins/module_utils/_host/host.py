@@ -104,6 +104,10 @@ class Host:
         client, server = client.split("%")[0], server.split("%")[0]
         return Connection(account.name, self.groups(account), client, client, server, int(port))
 
+    def client_name(self, answer: Answer) -> str:
+        """Return what sshd takes for the client's name: its address, or with UseDNS yes what a resolver says."""
+        return sessions.client_name(self.client) if answer.get("usedns", ("no",))[0] == "yes" else self.client
+
     def effective(self, account: accounts.Account) -> Answer:
         """Return what sshd does for this account; accounts that the same Match blocks concern share one question."""
         if not self.blocks:

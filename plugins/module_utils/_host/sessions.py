@@ -4,6 +4,7 @@
 """The SSH session this process was started in. PRIVATE to the collection."""
 
 import os
+import socket
 from typing import Dict, Tuple
 
 _NOWHERE = ("127.0.0.1", "0", "127.0.0.1", "22")
@@ -28,6 +29,16 @@ def client_address() -> str:
     return connection()[0].split("%")[0]
 
 
+def client_name(address: str) -> str:
+    """Return the host name of an address, or the address where it has none that leads back (canohost.c)."""
+    try:
+        name = socket.gethostbyaddr(address)[0].lower()
+        back = [found[4][0] for found in socket.getaddrinfo(name, None)]
+    except (OSError, UnicodeError):
+        return address
+    return name if address in back else address
+
+
 def _look(process: int) -> Tuple[Dict[str, str], int]:
     try:
         with open(f"/proc/{process}/environ", "rb") as handle:
@@ -39,4 +50,4 @@ def _look(process: int) -> Tuple[Dict[str, str], int]:
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair), parent
 
 
-__all__ = ["client_address", "connection"]
+__all__ = ["client_address", "client_name", "connection"]

@@ -382,3 +382,9 @@ def test_one_key_may_have_several_sets_of_options():
 def test_certificate_authorities_are_left_to_others():
     with pytest.raises(Unsupported, match="certificate authorities"):
         plan([home_file(None)], [{"key": [K1], "key_options": "cert-authority"}])
+
+
+def test_one_key_cannot_be_wanted_present_and_absent():
+    with pytest.raises(Malformed) as caught:
+        plan([home_file(b"")], [{"key": [K1, K2]}, {"key": [K1 + " other"], "state": "absent"}])
+    assert "of alice is wanted present and absent" in caught.value.reason

@@ -136,12 +136,12 @@ def test_the_plan_is_effective_and_then_empty(generation, kept):
     assert values["gssapiauthentication"] == (("yes",) if "gssapi-with-mic" in kept else ("no",))
     assert values["permitrootlogin"] == ("without-password",)
     desired = server.Desired.from_params({"methods": kept})
-    assert server.plan(desired, look(done, exists=True), judge) == ([], [])
+    assert server.plan(desired, look(done, exists=True), judge)[:2] == ([], [])
 
 
 def test_what_is_right_without_us_needs_nothing():
     right = "PasswordAuthentication no\nGSSAPIAuthentication no\n"
-    assert plan(installed(9, **{"00-site": right}), KEYS_ONLY) == ([], [])
+    assert plan(installed(9, **{"00-site": right}), KEYS_ONLY)[:2] == ([], [])
 
 
 def test_a_lock_that_others_made_tighter_stays():
@@ -313,11 +313,11 @@ def test_settings_become_effective_and_then_need_nothing(generation, settings, l
     values = effective.evaluate(done, None).values
     assert {key: values[key] for key in shown} == shown
     desired = server.Desired.from_params({"settings": settings})
-    assert server.plan(desired, look(done, exists=True), judge) == ([], [])
+    assert server.plan(desired, look(done, exists=True), judge)[:2] == ([], [])
 
 
 def test_settings_that_are_there_already_need_no_file_of_ours():
-    assert plan(installed(9), {"settings": {"X11Forwarding": True, "UsePAM": True}}) == ([], [])
+    assert plan(installed(9), {"settings": {"X11Forwarding": True, "UsePAM": True}})[:2] == ([], [])
 
 
 def test_a_setting_beats_the_rule_of_its_keyword_and_is_then_judged():
@@ -343,7 +343,7 @@ def test_match_settings():
     done = after(tree, changes)
     assert effective.evaluate(done, BOB).values["x11forwarding"] == ("no",)
     assert effective.evaluate(done, None).values["x11forwarding"] == ("yes",)
-    assert plan(done, params, probes=(None, BOB)) == ([], [])
+    assert plan(done, params, probes=(None, BOB))[:2] == ([], [])
 
 
 def test_a_match_of_ours_ends_with_our_file():

@@ -6,8 +6,8 @@
 import collections
 
 import pytest
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
-from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keys, server, together
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Malformed, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keys, operators, server, together
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets.change import NARROW, WIDEN, Change, Outcome
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, key_command, logins
 from ansible_collections.latchkey.ssh.plugins.module_utils._host.logins import Login
@@ -38,8 +38,13 @@ class FakeHost:
         self.answers = answers or {}
         self.present = self
 
+        self.client = "192.0.2.7"
+
     def ask(self, _connection):
         return self.answer
+
+    def client_name(self, answer):
+        return self.client
 
     def effective(self, account):
         return dict(self.answer, **self.answers.get(account.name, {}))
@@ -86,6 +91,7 @@ def world(monkeypatch):
     monkeypatch.setattr(accounts, "find", lambda name: account(name, "unknown") if name == "ldap" else None)
     monkeypatch.setattr(key_command, "output", lambda answer, who: world.commands.get(who.name, b""))
     monkeypatch.setattr(together, "_KEYTAB", "/no/such/keytab")
+    monkeypatch.setattr(accounts, "groups_of", lambda who: ())
     world.plans["server"] = Outcome([NARROWS], [])
     return world
 
@@ -128,38 +134,28 @@ def test_a_malformed_key_does_not_hide_the_others(world):
     assert len(found.refused) == 1 and found.changes == [NARROWS]
 
 
+def test_operators_and_the_way_in_are_judged_in_the_planned_state(world, monkeypatch):
+    asked = []
+    monkeypatch.setattr(operators, "problems", lambda *args: asked.append(args) or [Refused("no key", "", "alice")])
+    world.plans["keys"], world.plans["server"] = Outcome([WIDENS], []), Outcome([NARROWS], [], "the planned tree")
+    host, way = FakeHost(), together.Way("alice", KEY)
+    found = together.plan(dict(DESIRED, keys={"user": "a", "key": [KEY]}), POLICY, ["bob"], host, way=way)
+    assert asked == [(["bob"], way, operators.Planned([WIDENS, NARROWS], "the planned tree"), host)]
+    assert reasons(found) == ["alice: no key"]
+
+
+def test_where_a_facet_is_refused_the_keys_of_operators_are_not_known(world, monkeypatch):
+    asked = []
+    monkeypatch.setattr(operators, "problems", lambda names, way, planned, host: asked.append(planned.complete) or [])
+    world.plans["server"] = Refused("one", "", "a")
+    plan(FakeHost())
+    assert asked == [False]
+
+
 def test_mistakes_of_our_own_are_not_swallowed(world):
     world.plans["server"] = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         plan(FakeHost())
-
-
-# ---- operators -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "who, answer, words",
-    [
-        (account("ldap"), {}, None),
-        (account("ldap"), {"authenticationmethods": ("publickey",)}, None),
-        (account("ldap"), {"authenticationmethods": ("publickey,password publickey",)}, None),
-        (account("ldap"), {"authenticationmethods": ("publickey,password",)}, "asks ldap for more than a key"),
-        (account("ldap"), {"authenticationmethods": ("password",)}, "asks ldap for more than a key"),
-        (account("ldap", shell="/sbin/nologin"), {}, "/sbin/nologin of ldap starts no session"),
-        (None, {}, "does not exist on this host"),
-    ],
-)
-def test_operators_that_could_never_get_in(world, monkeypatch, who, answer, words):
-    monkeypatch.setattr(accounts, "find", lambda name: who)
-    found = together.operator_problem("ldap", FakeHost(answer=answer))
-    assert found is None if words is None else words in str(found)
-
-
-def test_what_goes_wrong_while_looking_is_their_problem(world, monkeypatch):
-    monkeypatch.setattr(accounts, "find", account)
-    host = FakeHost()
-    host.effective = lambda who: (unused for unused in ()).throw(HostError("no sshd"))
-    assert isinstance(together.operator_problem("alice", host), LatchkeyError)
 
 
 # ---- stranded --------------------------------------------------------------------------------------------------------
