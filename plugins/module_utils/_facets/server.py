@@ -125,6 +125,7 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
         raise Refused(
             conflicts[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""), _FOREIGN_REMEDY
         )
+    _key_files_stay(desired, current, answers)
     _nothing_else(desired, wanted, current, answers)
     changes = _file_changes(current, tree, text)
     if changes and current.unsafe[1]:
@@ -135,6 +136,7 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
     return Outcome(_reload_changes(current, changes), conflicts, tree)
 
 
+_LISTENING = ("port", "listenaddress", "addressfamily")
 _FOREIGN_REMEDY = "remove or change that line, or accept it with foreign: report (harden_foreign)"
 
 
@@ -203,9 +205,15 @@ def _validate(desired: Desired, version: SshdVersion) -> None:
 def _validate_setting(name: str, value: str, version: SshdVersion, criteria: str) -> None:
     where = f"match `{criteria}`" if criteria else "settings"
     try:
-        keywords.keyword(name, version)
+        known = keywords.keyword(name, version)
     except Unsupported as error:
         raise Unsupported(error.reason, error.remedy, where) from None
+    if known.key in _LISTENING and not criteria:
+        raise Refused(
+            f"{name} is not set here: it comes with the firewall role",
+            "leave it out: firewall, SELinux and the inventory have to change along with it",
+            where,
+        )
     text = f"Match {criteria}\n    {name} {value}\n" if criteria else f"{name} {value}\n"
     wrong = [said for said in effective.check(precedence.one_file(text, version)) if said.fatal]
     if wrong:
@@ -264,6 +272,21 @@ def _nothing_else(
             raise HostError(
                 f"the change would also change {', '.join(other)}", "please report this: nothing was changed", DROP_IN
             )
+
+
+def _key_files_stay(desired: Desired, current: Current, answers: Sequence[sshd.Answer]) -> None:
+    """Refuse to read keys elsewhere: those that open accounts today would be left behind."""
+    name = "authorizedkeysfile"
+    moved = any(before.get(name) != after.get(name) for before, after in zip(current.answers, answers))
+    present = current.tree.files.get(DROP_IN, b"").decode("utf-8", "replace")
+    in_blocks = [f"{key} {value}\n" for block in desired.matches for key, value in block[1] if key.lower() == name]
+    moved = moved or any(line not in present for line in in_blocks)
+    if moved:
+        raise Refused(
+            "AuthorizedKeysFile would change, and the keys that are in place would be left behind",
+            "copy the keys and set it by hand, or leave it out",
+            "settings",
+        )
 
 
 def _file_changes(current: Current, tree: sshd_tree.Tree, text: bytes) -> List[Change]:

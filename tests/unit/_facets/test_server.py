@@ -407,6 +407,30 @@ def test_a_change_that_would_change_something_else_is_not_made():
     assert "would also change port" in caught.value.reason
 
 
+@pytest.mark.parametrize("name, value", [("Port", 2222), ("listenaddress", "192.0.2.1"), ("AddressFamily", "inet")])
+def test_where_sshd_listens_is_not_set_here(name, value):
+    with pytest.raises(Refused) as caught:
+        plan(installed(9), {"settings": {name: value}})
+    assert name in caught.value.reason and "firewall role" in caught.value.reason and caught.value.where == "settings"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"settings": {"AuthorizedKeysFile": "/etc/ssh/keys/%u"}},
+        {"match": [{"criteria": "User bob", "settings": {"AuthorizedKeysFile": "/etc/ssh/keys/%u"}}]},
+    ],
+)
+def test_keys_that_are_in_place_are_not_left_behind(params):
+    with pytest.raises(Refused) as caught:
+        plan(installed(9), params)
+    assert "AuthorizedKeysFile would change" in caught.value.reason
+    there = server.HEADER + "Match User bob\n    AuthorizedKeysFile /etc/ssh/keys/%u\n"
+    params = {"match": params["match"], "settings": {"X11Forwarding": "no"}} if "match" in params else {
+        "settings": {"AuthorizedKeysFile": ".ssh/authorized_keys", "X11Forwarding": "no"}}
+    assert plan(installed(9, **{"00-00-latchkey": there}), params).changes
+
+
 def test_the_main_file_keeps_its_mode():
     current = look(installed(8))._replace(main_mode=0o644)
     changes = server.plan(server.Desired.from_params(KEYS_ONLY), current, judge).changes
