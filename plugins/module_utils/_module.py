@@ -125,6 +125,7 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
         stranded=found.stranded,
         login=login,
         sshd_version=found.sshd_version,
+        methods=list(found.methods),
     )
 
 

@@ -45,14 +45,18 @@ def lost_methods(kept: Sequence[str]) -> Tuple[str, ...]:
 def stranded(people: Sequence[Person], kept: Sequence[str]) -> List[Stranded]:
     """Return who would be stranded, those with real use first, the latest use first.
 
-    A recent publickey login counts as having a key, wherever sshd found it (a command, a certificate).
+    A publickey login counts as having a key, wherever sshd found it (a command, a certificate), as long as no later
+    one was by a method that goes away: then the key may be gone.
     """
     lost = lost_methods(kept)
     found = []
     for person in people:
-        if person.has_key or any(use.method == "publickey" for use in person.uses):
+        if person.has_key:
             continue
         uses = sorted((use for use in person.uses if use.method in lost), key=lambda use: use.when)
+        by_key = [use.when for use in person.uses if use.method == "publickey"]
+        if by_key and (not uses or max(by_key) > uses[-1].when):
+            continue
         if uses:
             found.append(Stranded(person.name, uses[-1]))
         elif person.password_login:

@@ -62,9 +62,15 @@ def unmet(rule: Rule, answer: Answer) -> Optional[str]:
     return None if not values or values[0].lower() in rule.allowed else values[0]
 
 
+def offered(methods: Sequence[str], answer: Answer) -> List[str]:
+    """Return those of the wanted methods that sshd offers: what may stay is never switched on here."""
+    switches = {"gssapi-with-mic": "gssapiauthentication", "hostbased": "hostbasedauthentication"}
+    return [name for name in methods if name not in switches or answer.get(switches[name], ("no",))[0] == "yes"]
+
+
 def also_printed(version: SshdVersion) -> Dict[str, Tuple[str, ...]]:
     """Return the keywords that one of ours changes along with itself in what sshd prints."""
     return {"challengeresponseauthentication": ("kbdinteractiveauthentication",)} if version < (8, 7) else {}
 
 
-__all__ = ["Answer", "METHODS", "Rule", "also_printed", "printed", "rules", "unmet", "way_in"]
+__all__ = ["Answer", "METHODS", "Rule", "also_printed", "offered", "printed", "rules", "unmet", "way_in"]

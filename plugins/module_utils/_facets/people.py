@@ -3,13 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The people of a host: who logged in lately, who could by password, who has a key. PRIVATE to the collection."""
 
-from typing import Any, List, Mapping
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._access import stranded as access
-from .._errors import HostError, Refused
+from .._errors import HostError, LatchkeyError, Refused
 from .._host import accounts, key_command, logins
 from .._host.host import Host
-from .._openssh import authorized_keys
 from .._openssh.keys import PublicKey, same_key
 from . import keys
 
@@ -18,26 +17,53 @@ def look(desired: Mapping[str, Mapping[str, Any]], days: int, host: Host) -> Lis
     """Return the accounts that logged in during the last ``days`` days or could by password, as the rule needs them."""
     seen = logins.recent(days)
     known = {account.name: account for account in host.everyone()}
-    for name in {login.user for login in seen} - set(known):
-        account = accounts.find(name)
-        if account is not None:
-            known[name] = account
-    wishes = keys.Desired.from_params(desired["keys"]).wishes if desired.get("keys") else ()
-    planned = {wish.user for wish in wishes if wish.present}
-    last = logins.latest(seen)
-    people = []
-    for account in accounts.with_passwords(known.values()):
-        uses = tuple(
-            access.Use(login.method, login.address, login.when)
-            for (name, unused), login in last.items()
-            if name == account.name
-        )
-        can = _password_login(account, host)
-        if can or uses:
-            gone = [key for wish in wishes if wish.user == account.name and not wish.present for key in wish.keys]
-            has_key = account.name in planned or _has_key(account, gone, host)
-            people.append(access.Person(account.name, can, has_key, uses))
-    return people
+    wishes = _wishes(desired.get("keys"))
+    uses = _uses(seen, known)
+    asked = [(account, _password_login(account, host)) for account in accounts.with_passwords(known.values())]
+    # Real use first: the time for asking is limited.
+    asked = sorted((one for one in asked if one[1] or one[0].name in uses), key=lambda one: one[0].name not in uses)
+    command = key_command.Asker()
+    found = []
+    for account, can in asked:
+        gone = [key for wish in wishes.absent if wish.user == account.name for key in wish.keys]
+        has_key = account.name in wishes.named or _has_key(account, gone, (host, command))
+        found.append(access.Person(account.name, can, has_key, tuple(uses.get(account.name, ()))))
+    return found
+
+
+class _Wishes(NamedTuple):
+    named: Sequence[str]
+    absent: Sequence[keys.Wish]
+
+
+def _wishes(params: Optional[Mapping[str, Any]]) -> _Wishes:
+    given = [item for item in list((params or {}).get("accounts") or []) + [params or {}] if item.get("user")]
+    named = [item["user"] for item in given if item.get("state") != "absent"]
+    try:
+        wishes = keys.Desired.from_params(params).wishes if params else ()
+    except LatchkeyError:
+        # Refused already, by its own name; whom it would have given a key is known all the same.
+        wishes = ()
+    return _Wishes(named, [wish for wish in wishes if not wish.present])
+
+
+def _uses(seen: Sequence[logins.Login], known: Dict[str, accounts.Account]) -> Dict[str, List[access.Use]]:
+    """Return the last uses by account; who is not ``known`` yet is added to it.
+
+    A directory takes other spellings of a name (BOB, bob@example.com), and sshd logs what was typed.
+    """
+    found: Dict[str, List[access.Use]] = {}
+    canonical: Dict[str, str] = {}
+    for login in logins.latest(seen).values():
+        if login.user not in known and login.user not in canonical:
+            account = accounts.find(login.user)
+            canonical[login.user] = account.name if account else ""
+            if account:
+                known.setdefault(account.name, account)
+        name = canonical.get(login.user, login.user)
+        if name:
+            found.setdefault(name, []).append(access.Use(login.method, login.address, login.when))
+    return found
 
 
 def _password_login(account: accounts.Account, host: Host) -> bool:
@@ -52,17 +78,17 @@ def _password_login(account: accounts.Account, host: Host) -> bool:
     return offered and account.password in ("usable", "unknown") and accounts.can_have_a_shell(account)
 
 
-def _has_key(account: accounts.Account, withdrawn: List[PublicKey], host: Host) -> bool:
+def _has_key(account: accounts.Account, withdrawn: List[PublicKey], at: Tuple[Host, key_command.Asker]) -> bool:
+    host, command = at
+    version = host.sshd.version
     try:
-        ring = keys.keyring(host, account)
+        accepted = keys.accepted(keys.keyring(host, account), version)
     except (Refused, HostError):
-        return False
-    left = [key for key in keys.accepted(ring, host.sshd.version) if not any(same_key(key, one) for one in withdrawn)]
-    if left:
+        # A home that is made at the first login, for example: the command gives keys all the same.
+        accepted = []
+    if any(not any(same_key(key, one) for one in withdrawn) for key in accepted):
         return True
-    listed = key_command.output(host.effective(account), account)
-    document = authorized_keys.AuthorizedKeys.parse(listed, host.sshd.version)
-    return any(entry.key is not None and document.grants(entry.key) for entry in document.entries)
+    return bool(key_command.keys(command.output(host.effective(account), account), version))
 
 
 __all__ = ["look"]

@@ -10,7 +10,7 @@ from .._access import stranded as access
 from .._errors import LatchkeyError, Refused
 from .._host import files
 from .._host.host import Host
-from . import keys, operators, people, server
+from . import keys, methods, operators, people, server
 from .change import NARROW, Change
 from .operators import Planned, Way
 
@@ -27,13 +27,17 @@ class Policy(NamedTuple):
 
 
 class Everything(NamedTuple):
-    """What a run would do on this host: changes in order, foreign lines that win, who is stranded, what is refused."""
+    """What a run would do on this host: changes in order, foreign lines that win, who is stranded, what is refused.
+
+    ``methods`` are those of the wanted methods that the planned sshd really offers.
+    """
 
     changes: List[Change]
     conflicts: List[str]
     stranded: List[Dict[str, Any]]
     refused: List[LatchkeyError]
     sshd_version: str
+    methods: Sequence[str] = ()
 
 
 def plan(
@@ -55,7 +59,7 @@ def plan(
     changes: List[Change] = []
     conflicts: List[str] = []
     refused: List[LatchkeyError] = []
-    planned = Planned((), None)
+    planned, narrows = Planned((), None), False
     for name, facet in FACETS:
         if desired.get(name):
             try:
@@ -65,12 +69,31 @@ def plan(
                 planned = Planned(changes, outcome.tree or planned.tree)
             except LatchkeyError as error:
                 refused.append(error)
+                narrows = narrows or name == "server"
     planned = planned._replace(complete=not refused)
     refused += operators.problems(names, way, planned, host)
     found: List[Dict[str, Any]] = []
-    if not refused and any(change.facet == "server" and change.phase == NARROW for change in changes):
-        found, refused = _check_stranded(desired, policy, host)
-    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}")
+    if narrows or any(change.facet == "server" and change.phase == NARROW for change in changes):
+        found, stranding = _stranded(desired, policy, host)
+        refused += stranding
+    # What is wrong with a home or with sshd is met by each who looks.
+    refused = list({str(error): error for error in refused}.values())
+    offered = _offered(desired, way, planned, host)
+    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}", offered)
+
+
+def _offered(
+    desired: Mapping[str, Mapping[str, Any]], way: Optional[Way], planned: Planned, host: Host
+) -> Sequence[str]:
+    wanted = (desired.get("server") or {}).get("methods") or ()
+    if not set(wanted) - {"publickey"}:
+        return wanted
+    try:
+        said = operators.answers([way.user], planned, host) if way else {}
+        return methods.offered(wanted, said[way.user] if way and said else host.present.ask(None))
+    except LatchkeyError:
+        # What is wrong with sshd is among the refusals already.
+        return wanted
 
 
 def effective_user() -> int:
@@ -78,10 +101,19 @@ def effective_user() -> int:
     return os.geteuid()
 
 
+def _stranded(
+    desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
+) -> Tuple[List[Dict[str, Any]], List[LatchkeyError]]:
+    try:
+        return _check_stranded(desired, policy, host)
+    except LatchkeyError as error:
+        return [], [error]
+
+
 def _check_stranded(
     desired: Mapping[str, Mapping[str, Any]], policy: Policy, host: Host
 ) -> Tuple[List[Dict[str, Any]], List[LatchkeyError]]:
-    kept = tuple(desired["server"].get("methods") or ())
+    kept = tuple((desired.get("server") or {}).get("methods") or ())
     if not kept:
         return [], []
     found = access.stranded(people.look(desired, policy.days, host), kept)
@@ -113,10 +145,4 @@ def _tickets_possible(host: Host) -> bool:
     return answer.get("gssapiauthentication", ("no",))[0] == "yes" and files.look(_KEYTAB).kind == "file"
 
 
-def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
-    """Make the changes of one phase, facet by facet."""
-    for name, facet in FACETS:
-        facet.apply([change for change in changes if change.facet == name], phase, host)
-
-
-__all__ = ["Everything", "FACETS", "Policy", "Way", "apply", "effective_user", "plan"]
+__all__ = ["Everything", "FACETS", "Policy", "Way", "effective_user", "plan"]

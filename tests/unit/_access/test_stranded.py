@@ -59,6 +59,13 @@ def test_the_last_real_use_counts_and_comes_first():
     assert found[0].last == uses[0]
 
 
+@pytest.mark.parametrize("by_key, by_password, out", [(9.0, 5.0, False), (5.0, 9.0, True), (5.0, 5.0, True)])
+def test_a_login_by_key_counts_until_a_password_was_needed_again(by_key, by_password, out):
+    uses = (Use("publickey", "a", by_key), Use("password", "b", by_password))
+    found = stranded.stranded([Person("bob", True, False, uses)], KEYS)
+    assert found == ([Stranded("bob", uses[1])] if out else [])
+
+
 def test_reports():
     assert stranded.report(Stranded("bob", Use("password", "192.0.2.7", 1767441599.9))) == {
         "account": "bob", "use": "real", "method": "password", "last": "2026-01-03T11:59:59Z", "from": "192.0.2.7"}

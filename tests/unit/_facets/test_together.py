@@ -188,7 +188,7 @@ def test_what_may_be_accepted(world, policy, refused):
 
 def test_who_has_a_key_in_the_plan_or_anywhere_is_not_stranded(world):
     names = ["planned", "file", "command", "recent"]
-    world.logins.extend([used(name) for name in names] + [used("recent", "publickey")])
+    world.logins.extend([used(name) for name in names] + [used("recent", "publickey")._replace(when=1767441600.0)])
     world.keys.add("file")
     world.commands["command"] = (KEY + "\n").encode()
     desired = dict(DESIRED, keys={"accounts": [{"user": "planned", "key": [KEY]}]})
@@ -211,6 +211,50 @@ def test_a_command_that_lists_no_key_gives_none(world, listed):
 def test_an_account_whose_keys_cannot_be_looked_at_counts_as_without(world):
     world.logins.append(used("odd"))
     assert [one["account"] for one in plan(FakeHost([account("odd")])).stranded] == ["odd"]
+
+
+def test_other_spellings_of_a_name_are_the_same_account(world, monkeypatch):
+    monkeypatch.setattr(accounts, "find", lambda name: account("bob") if name.lower().startswith("bob") else None)
+    world.logins.extend([used("bob@ad.example.com"), used("BOB")._replace(when=1767441600.0)])
+    for people in ([account("bob")], []):
+        found = plan(FakeHost(people))
+        assert [(one["account"], one["use"]) for one in found.stranded] == [("bob", "real")]
+        assert len(found.refused) == 1
+
+
+def test_a_command_gives_keys_although_the_home_is_not_made_yet(world):
+    world.logins.append(used("odd"))
+    world.commands["odd"] = (KEY + "\n").encode()
+    assert plan(FakeHost([account("odd")])).stranded == []
+
+
+def test_who_is_stranded_is_said_whatever_else_is_refused(world):
+    world.logins.append(used("bob"))
+    world.plans["keys"] = Malformed("no key", "", "accounts[0].key")
+    desired = dict(DESIRED, keys={"accounts": [{"user": "alice", "key": ["garbage"]}]})
+    found = plan(FakeHost([account("bob"), account("alice")]), desired)
+    assert [one["account"] for one in found.stranded] == ["bob"] and len(found.refused) == 2
+    world.plans["server"] = Refused("a line of others", "", "f:1")
+    assert [text[:15] for text in reasons(plan(FakeHost([account("bob")]), desired))] == [
+        "accounts[0].key", "f:1: a line of ", "stranded: these"]
+
+
+def test_the_same_reason_is_given_once(world, monkeypatch):
+    world.plans["keys"] = world.plans["server"] = Refused("its home is a link", "", "/home/odd")
+    assert len(plan(FakeHost(), dict(DESIRED, keys={"user": "odd", "key": [KEY]})).refused) == 1
+
+
+@pytest.mark.parametrize(
+    "methods, answer, offered",
+    [
+        (["publickey"], {}, ["publickey"]),
+        (["publickey", "gssapi-with-mic", "hostbased"], {}, ["publickey"]),
+        (["publickey", "gssapi-with-mic"], {"gssapiauthentication": ("yes",)}, ["publickey", "gssapi-with-mic"]),
+        (["publickey", "hostbased"], {"hostbasedauthentication": ("yes",)}, ["publickey", "hostbased"]),
+    ],
+)
+def test_which_of_the_wanted_methods_sshd_offers(world, methods, answer, offered):
+    assert plan(FakeHost(answer=answer), {"server": {"methods": methods}}).methods == offered
 
 
 def test_who_logged_in_counts_although_no_list_names_them(world):
@@ -270,14 +314,3 @@ def test_a_host_that_takes_tickets(world, monkeypatch, tmp_path, gssapi, keytab,
     assert len(found.refused) == refused
     if refused:
         assert "Kerberos tickets" in found.refused[0].reason
-
-
-# ---- apply -----------------------------------------------------------------------------------------------------------
-
-
-def test_each_facet_gets_its_own_changes(monkeypatch):
-    done = []
-    monkeypatch.setattr(keys, "apply", lambda changes, phase, host: done.append(("keys", changes, phase)))
-    monkeypatch.setattr(server, "apply", lambda changes, phase, host: done.append(("server", changes, phase)))
-    together.apply([NARROWS, WIDENS], NARROW, FakeHost())
-    assert done == [("keys", [WIDENS], NARROW), ("server", [NARROWS], NARROW)]

@@ -150,6 +150,25 @@ def test_a_command_that_fails_lists_nothing(asked, monkeypatch):
     assert key_command.output(command("/x"), BOB) == b""
 
 
+@pytest.mark.parametrize("status, said", [(0, b"keys\n"), (1, b"")])
+def test_what_a_command_prints_that_fails_is_thrown_away(asked, monkeypatch, status, said):
+    monkeypatch.setattr(programs, "run", lambda words, timeout: programs.Outcome(status, "keys\n", ""))
+    assert key_command.output(command("/x"), BOB) == said
+
+
+def test_a_command_line_that_cannot_be_cut_lists_nothing(asked):
+    assert key_command.output(command('/x "a'), BOB) == b""
+
+
+def test_many_accounts_are_asked_about_for_a_minute_in_all(asked, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(key_command.time, "monotonic", lambda: now[0])
+    asker = key_command.Asker()
+    assert asker.output(command("/x"), BOB) == b"keys\n"
+    now[0] += 61
+    assert asker.output(command("/x"), BOB) == b""
+
+
 # ---- SELinux ---------------------------------------------------------------------------------------------------------
 
 
