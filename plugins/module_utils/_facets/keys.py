@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import Malformed, Refused, Unsupported
-from .._host import accounts, files, home_files
+from .._host import accounts, files, home_files, outside_files
 from .._host.host import Host
 from .._openssh import authorized_keys, key_options, keys, percent, strict_modes
 from .._openssh.version import SshdVersion
@@ -74,7 +74,9 @@ def observe(host: Host, desired: Desired) -> Current:
 def keyring(host: Host, account: accounts.Account) -> Keyring:
     """Look at the key files that sshd reads for one account."""
     answer = host.effective(account)
-    paths = key_file_paths(answer.get("authorizedkeysfile", (".ssh/authorized_keys",)), account)
+    named = answer.get("authorizedkeysfile", (".ssh/authorized_keys",))
+    _own_files(named, account)
+    paths = key_file_paths(named, account)
     found = tuple(_look(account, path) for path in paths)
     strict = answer.get("strictmodes", ("yes",))[0] != "no"
     return Keyring(account, found, strict, int(answer.get("requiredrsasize", ("0",))[0]))
@@ -141,7 +143,7 @@ def _after(entry: home_files.HomeFile, changes: Sequence[Change]) -> home_files.
     if state.path in written:
         state = state._replace(kind="file", data=written[state.path])
     above = [one._replace(mode=modes.get(one.path, one.mode)) for one in entry.directories]
-    return home_files.HomeFile(state, tuple(above))
+    return entry._replace(state=state, directories=tuple(above))
 
 
 def readable(ring: Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
@@ -176,9 +178,18 @@ def _no_contradiction(wishes: Sequence[Wish]) -> None:
 
 
 def _look(account: accounts.Account, path: str) -> home_files.HomeFile:
-    if path.startswith(account.home.rstrip("/") + "/"):
-        return home_files.read(account, path)
-    return home_files.HomeFile(files.read(path), ())
+    inside = path.startswith(account.home.rstrip("/") + "/")
+    return home_files.read(account, path) if inside else outside_files.read(account, path)
+
+
+def _own_files(values: Sequence[str], account: accounts.Account) -> None:
+    for word in " ".join(values).split():
+        if word.startswith("/") and not {"u", "U", "h"} & set(re.findall("%(.)", word)):
+            raise Refused(
+                f"AuthorizedKeysFile {word} is one file for all accounts: each key in it opens every account",
+                "let it name one file per account, such as /etc/ssh/keys/%u",
+                account.name,
+            )
 
 
 def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -> List[Change]:
@@ -203,12 +214,14 @@ def _entry_changes(ring: Keyring, entry: home_files.HomeFile, steps: Sequence[by
     """Return the changes of one key file: additions widen and come first, removals narrow."""
     before, added, left = steps
     changes = _mode_changes(ring, entry, rewritten=left != before) if entry is ring.files[0] else []
-    if left != before and entry.state.kind == "file" and entry.state.uid != ring.account.uid and entry.directories:
+    if left != before and entry.state.kind == "file" and entry.state.uid != ring.account.uid and not entry.outside:
         raise Refused(
             f"this key file of {ring.account.name} belongs to uid {entry.state.uid}, so it is not ours to replace",
             f"edit it yourself, or run `chown {ring.account.name} {entry.state.path}`",
             entry.state.path,
         )
+    if left != before or added != before:
+        _writable(ring.account, entry)
     if added != before:
         changes += _parent_changes(ring, entry) + [_file_change(ring, entry, WIDEN, added)]
         entry = entry._replace(state=entry.state._replace(kind="file", data=added))
@@ -217,9 +230,26 @@ def _entry_changes(ring: Keyring, entry: home_files.HomeFile, steps: Sequence[by
     return changes
 
 
+def _writable(account: accounts.Account, entry: home_files.HomeFile) -> None:
+    """Refuse what could not be written: as the account below its home, as root elsewhere."""
+    parent = entry.state.path.rpartition("/")[0]
+    last = entry.directories[-1] if entry.directories else files.FileState(parent, "dir", uid=account.uid, mode=0o700)
+    owner = 0 if entry.outside else account.uid
+    if entry.outside and entry.directories and last.path != parent:
+        raise Refused("the directory of key files does not exist", f"create it: `install -d -m 755 {parent}`", parent)
+    if last.uid != owner or (owner and not last.mode & 0o200):
+        whose = account.name if owner else "root"
+        raise Refused(
+            f"the keys of {account.name} would be written here, and it is not {whose}'s to write (uid {last.uid}, "
+            f"mode {last.mode:04o})",
+            f"run `chown {whose} {last.path}; chmod u+w {last.path}`, or have sshd read another file",
+            last.path,
+        )
+
+
 def _parent_changes(ring: Keyring, entry: home_files.HomeFile) -> List[Change]:
     parent = entry.state.path.rpartition("/")[0]
-    if not entry.directories or parent in [directory.path for directory in entry.directories]:
+    if entry.outside or parent in [directory.path for directory in entry.directories]:
         return []
     name = ring.account.name
     return [Change("keys", WIDEN, "directory", parent, f"create {parent}", mode=0o700, owner=name, account=name)]
@@ -227,7 +257,7 @@ def _parent_changes(ring: Keyring, entry: home_files.HomeFile) -> List[Change]:
 
 def _file_change(ring: Keyring, entry: home_files.HomeFile, phase: str, after: bytes) -> Change:
     state, name = entry.state, ring.account.name
-    outside = not entry.directories
+    outside = entry.outside
     new_mode = 0o644 if outside else 0o600
     return Change(
         "keys",
@@ -308,7 +338,7 @@ def _mode_changes(ring: Keyring, target: home_files.HomeFile, *, rewritten: bool
     for state in target.directories + ((target.state,) if not rewritten else ()):
         if state.kind == "missing" or not state.mode & _WRITABLE_BY_OTHERS:
             continue
-        if state.path == account.home or state.uid != account.uid:
+        if state.path == account.home or state.uid != account.uid or target.outside:
             raise Refused(
                 f"others can write here (mode {state.mode:04o}), so sshd takes no key of {account.name} (StrictModes)",
                 f"run `chmod go-w {state.path}`",
@@ -331,7 +361,7 @@ def _mode_changes(ring: Keyring, target: home_files.HomeFile, *, rewritten: bool
 
 
 def _strict_problem(ring: Keyring, entry: home_files.HomeFile) -> Optional[str]:
-    if not ring.strict or not entry.directories:
+    if not ring.strict:
         return None
     states = [entry.state] + list(reversed(entry.directories))
     components = [

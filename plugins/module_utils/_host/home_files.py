@@ -11,12 +11,19 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 from .._errors import HostError, Refused
 from . import accounts, files, selinux, users
 
+# Whoever owns the file chooses its size, and it is read into root's memory.
+_LARGEST = 1024 * 1024
+
 
 class HomeFile(NamedTuple):
-    """A file below a home as its owner sees it; ``directories`` are the states from the home down to its parent."""
+    """A file below a home as its owner sees it; ``directories`` are the states from the home down to its parent.
+
+    Of a key file ``outside`` the home they are those from / down.
+    """
 
     state: files.FileState
     directories: Tuple[files.FileState, ...]
+    outside: bool = False
 
 
 def read(account: accounts.Account, path: str) -> HomeFile:
@@ -89,7 +96,7 @@ def _read(account: accounts.Account, parts: Sequence[str]) -> HomeFile:
     if handle is None:
         return HomeFile(files.FileState(path, "missing"), states)
     try:
-        return HomeFile(_read_file(handle, path, account), states)
+        return HomeFile(read_file(handle, path, account), states)
     finally:
         os.close(handle)
 
@@ -97,7 +104,7 @@ def _read(account: accounts.Account, parts: Sequence[str]) -> HomeFile:
 def _walk(account: accounts.Account, directories: Sequence[str]) -> Tuple[Optional[int], Tuple[files.FileState, ...]]:
     handle = _open_home(account)
     path = account.home
-    states = [_state(path, os.fstat(handle))]
+    states = [state_of(path, os.fstat(handle))]
     for name in directories:
         path = os.path.join(path, name)
         below = _descend(handle, name, path, account)
@@ -105,7 +112,7 @@ def _walk(account: accounts.Account, directories: Sequence[str]) -> Tuple[Option
         if below is None:
             return None, tuple(states)
         handle = below
-        states.append(_state(path, os.fstat(handle)))
+        states.append(state_of(path, os.fstat(handle)))
     return handle, tuple(states)
 
 
@@ -132,7 +139,8 @@ def _descend(handle: int, name: str, path: str, account: accounts.Account) -> Op
     return below
 
 
-def _read_file(directory: int, path: str, account: accounts.Account) -> files.FileState:
+def read_file(directory: int, path: str, account: accounts.Account) -> files.FileState:
+    """Return a key file of an account in an open directory, not followed where it is a link."""
     try:
         handle = os.open(os.path.basename(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError:
@@ -141,15 +149,22 @@ def _read_file(directory: int, path: str, account: accounts.Account) -> files.Fi
         raise _refusal(error, path, account) from error
     try:
         status = os.fstat(handle)
-        state = _state(path, status)
-        _check_file(state, status.st_nlink, account)
+        state = state_of(path, status)
+        _check_file(state, status, account)
         with os.fdopen(os.dup(handle), "rb") as opened:
-            return state._replace(data=opened.read())
+            data = opened.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise _too_large(path)
+        return state._replace(data=data)
     finally:
         os.close(handle)
 
 
-def _check_file(state: files.FileState, links: int, account: accounts.Account) -> None:
+def _too_large(path: str) -> Refused:
+    return Refused("is too large for a key file: more than 1 MiB", "shorten it, or move it away", path)
+
+
+def _check_file(state: files.FileState, status: os.stat_result, account: accounts.Account) -> None:
     if state.kind != "file":
         raise Refused("is not a regular file, so sshd does not read it", "move it away", state.path)
     if state.uid not in (0, account.uid):
@@ -158,10 +173,13 @@ def _check_file(state: files.FileState, links: int, account: accounts.Account) -
             f"run `chown {account.name} {state.path}`",
             state.path,
         )
+    links = status.st_nlink
     if links > 1:
         raise Refused(
             f"has {links} hard links: replacing it would leave the others behind", "remove the other links", state.path
         )
+    if status.st_size > _LARGEST:
+        raise _too_large(state.path)
 
 
 def _replace(
@@ -237,7 +255,8 @@ def _labels(account: accounts.Account, parts: Sequence[str]) -> List[Optional[by
     return [selinux.label_for(path, kind) for path, kind in zip(paths, kinds)]
 
 
-def _state(path: str, status: os.stat_result) -> files.FileState:
+def state_of(path: str, status: os.stat_result) -> files.FileState:
+    """Return what fstat(2) said about a path."""
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
     mode = stat.S_IMODE(status.st_mode)
     return files.FileState(path, files.kind_of(status.st_mode), b"", mode, status.st_uid, status.st_gid, changed)
@@ -251,4 +270,4 @@ def _refusal(error: OSError, path: str, account: accounts.Account) -> Refused:
     return Refused(f"cannot be opened as {account.name}: {error.strerror}", "see who owns it and its mode", path)
 
 
-__all__ = ["HomeFile", "check_home", "read", "replace", "set_mode"]
+__all__ = ["HomeFile", "check_home", "read", "read_file", "replace", "set_mode", "state_of"]

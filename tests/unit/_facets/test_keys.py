@@ -50,7 +50,9 @@ def home_file(data, mode=0o600, uid=UID, path=PATH, dir_mode=0o700, home_mode=0o
 
 def outside(data, mode=0o644, path="/etc/ssh/keys/alice"):
     kind = "missing" if data is None else "file"
-    return home_files.HomeFile(files.FileState(path, kind, data or b"", mode if data is not None else 0, 0, 0), ())
+    above = tuple(files.FileState(one, "dir", b"", 0o755) for one in ("/", "/etc", "/etc/ssh", "/etc/ssh/keys"))
+    state = files.FileState(path, kind, data or b"", mode if data is not None else 0, 0, 0)
+    return home_files.HomeFile(state, above, outside=True)
 
 
 def plan(found, wishes, strict=True, sshd=version.EL9):
@@ -388,3 +390,51 @@ def test_one_key_cannot_be_wanted_present_and_absent():
     with pytest.raises(Malformed) as caught:
         plan([home_file(b"")], [{"key": [K1, K2]}, {"key": [K1 + " other"], "state": "absent"}])
     assert "of alice is wanted present and absent" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "found, where",
+    [
+        (home_file(text(K2), dir_uid=0), "/home/alice/.ssh"),
+        (home_file(text(K2), dir_mode=0o500), "/home/alice/.ssh"),
+        (outside(None, path="/etc/ssh/keys/no/alice"), "/etc/ssh/keys/no"),
+    ],
+)
+def test_a_directory_that_could_not_be_written_is_refused_before(found, where):
+    with pytest.raises(Refused) as caught:
+        plan([found], [{"key": [K1]}])
+    assert caught.value.where == where
+    assert plan([found], [{"key": [K3], "state": "absent"}]) == []
+
+
+def test_outside_homes_modes_are_not_repaired_and_count():
+    with pytest.raises(Refused) as caught:
+        plan([outside(text(K1), mode=0o664)], [{"key": [K1]}])
+    assert caught.value.where == "/etc/ssh/keys/alice"
+    ring = keys.Keyring(ALICE, (outside(text(K1), mode=0o664),), True, 0)
+    assert keys.accepted(ring, version.EL9) == []
+
+
+@pytest.mark.parametrize(
+    "value, own",
+    [
+        ("/etc/ssh/authorized_keys", False),
+        (".ssh/authorized_keys /etc/ssh/%%u", False),
+        ("/etc/ssh/%u .ssh/k", True),
+        ("/k/%U", True),
+        ("%h/k", True),
+        ("none", True),
+    ],
+)
+def test_one_file_for_everybody_is_refused(monkeypatch, value, own):
+    monkeypatch.setattr(keys, "_look", lambda account, path: outside(None))
+
+    class Host:
+        def effective(self, account):
+            return {"authorizedkeysfile": (value,)}
+
+    if own:
+        assert keys.keyring(Host(), ALICE).account == ALICE
+    else:
+        with pytest.raises(Refused, match="one file for all accounts"):
+            keys.keyring(Host(), ALICE)

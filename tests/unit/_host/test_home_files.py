@@ -325,3 +325,11 @@ def test_a_mode_that_cannot_be_set_is_said(place, ssh_dir):
     with pytest.raises(LatchkeyError) as caught:
         home_files.set_mode(place.account, place.path, 0o600)
     assert caught.value.where == place.path
+
+
+def test_a_file_of_any_size_does_not_fill_roots_memory(place, ssh_dir):
+    with open(place.path, "wb") as stream:
+        stream.truncate(1 << 40)
+    os.chown(place.path, place.account.uid, place.account.uid)
+    with pytest.raises(Refused, match="too large"):
+        home_files.read(place.account, place.path)
