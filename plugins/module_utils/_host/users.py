@@ -10,12 +10,18 @@ root cannot be led anywhere its user could not go, and it also works where root 
 import errno
 import os
 import pickle
-from typing import Any, Callable, Optional, Tuple
+import select
+import signal
+import time
+from typing import Any, Callable, List, Optional, Tuple
 
 from .._errors import HostError, LatchkeyError
 from . import accounts, files
 
 _EXIT_AFTER_ANSWER = 0
+# Longer than a key command may take.
+_SECONDS = 20.0
+_GRACE = 1.0
 
 
 def run_as(account: accounts.Account, work: Callable[[], Any]) -> Any:
@@ -29,15 +35,45 @@ def run_as(account: accounts.Account, work: Callable[[], Any]) -> Any:
         os.close(reader)
         _child(account, work, writer)
     os.close(writer)
-    with os.fdopen(reader, "rb") as answer:
-        raw = answer.read()
-    unused, status = os.waitpid(child, 0)
+    try:
+        raw = _answer(reader, time.monotonic() + _SECONDS)
+    finally:
+        os.close(reader)
+        if not _ended(child):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    if raw is None:
+        raise HostError(
+            f"the work as {account.name} did not end within {_SECONDS:g} s", "see what that user's processes do"
+        )
     if not raw:
-        raise HostError(f"the work as {account.name} ended without an answer (wait status {status})")
+        raise HostError(f"the work as {account.name} ended without an answer")
     value, error = pickle.loads(raw)
     if error is not None:
         raise error
     return value
+
+
+def _answer(reader: int, end: float) -> Optional[bytes]:
+    """Return what the child sends, or None when the time is over: the user can stop its own processes."""
+    found: List[bytes] = []
+    while True:
+        if not select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
+            return None
+        part = os.read(reader, 1 << 16)
+        if not part:
+            return b"".join(found)
+        found.append(part)
+
+
+def _ended(child: int) -> bool:
+    """Say whether the child is gone, and let it go; after its answer it needs no time."""
+    end = time.monotonic() + _GRACE
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def _child(account: accounts.Account, work: Callable[[], Any], writer: int) -> None:

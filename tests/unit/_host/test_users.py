@@ -81,6 +81,16 @@ def test_a_child_without_an_answer_is_an_error_and_never_a_second_parent(place, 
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_a_child_that_its_user_stops_is_ended(place, monkeypatch):
+    monkeypatch.setattr(users, "_SECONDS", 0.2)
+    monkeypatch.setattr(users, "_GRACE", 0.05)
+    with pytest.raises(HostError) as caught:
+        users.run_as(place.account, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    assert "did not end within 0.2 s" in caught.value.reason
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_large_answers_do_not_block(place):
     assert users.run_as(place.account, lambda: b"x" * 3000000) == b"x" * 3000000
 
