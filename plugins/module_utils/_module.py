@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The boundary to Ansible: argument specs, errors, results, check mode. PRIVATE to the collection."""
 
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -89,11 +89,21 @@ def _facet_result(module: AnsibleModule, facet: Any) -> Dict[str, Any]:
         outcome = facet.outcome(module.params, host)
         phases = (WIDEN, NARROW) if module.params["phase"] == "all" else (module.params["phase"],)
         if not module.check_mode:
-            for phase in phases:
-                facet.apply(outcome.changes, phase, host)
+            _apply(module, facet, (outcome, phases), host)
     for conflict in outcome.conflicts:
         module.warn(f"a line of others wins: {conflict}")
     return _result([change for change in outcome.changes if change.phase in phases], outcome.conflicts)
+
+
+def _apply(module: AnsibleModule, facet: Any, work: Tuple[changes.Outcome, Sequence[str]], host: Host) -> None:
+    """Apply; where that ends half way, what was changed is still reported as changed."""
+    outcome, phases = work
+    done: List[Change] = []
+    try:
+        for phase in phases:
+            facet.apply(outcome.changes, phase, host, done)
+    except LatchkeyError as error:
+        module.fail_json(msg=str(error), error=describe(error), **_result(done, outcome.conflicts))
 
 
 def _result(planned: Sequence[Change], conflicts: Sequence[str]) -> Dict[str, Any]:

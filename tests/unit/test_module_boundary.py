@@ -56,8 +56,8 @@ class FakeModule:
 class FakeFacet:
     """A facet with one change of each phase."""
 
-    def __init__(self, found=None):
-        self.applied = []
+    def __init__(self, found=None, breaks=None):
+        self.applied, self.breaks = [], breaks
         self.found = found if found is not None else Outcome([ADD, REMOVE], [])
 
     def outcome(self, params, host):
@@ -65,8 +65,11 @@ class FakeFacet:
             raise self.found
         return self.found
 
-    def apply(self, changes, phase, host):
+    def apply(self, changes, phase, host, done):
+        if phase == self.breaks:
+            raise HostError("it broke", "", "/k")
         self.applied.append((phase, [change for change in changes if change.phase == phase]))
+        done += self.applied[-1][1]
 
 
 class FakeHost:
@@ -129,6 +132,16 @@ def test_errors_of_the_engine_end_the_module_in_words_and_as_data(boundary, kind
         "error": {"kind": kind.__name__.lower(), "where": "file:3", "reason": "what", "remedy": "do that"},
     }
     assert FakeHost.closed == 1
+
+
+@pytest.mark.parametrize("breaks, made", [(WIDEN, []), (NARROW, ["widen"])])
+def test_what_was_changed_before_a_failure_is_reported(boundary, breaks, made):
+    with pytest.raises(Ended) as caught:
+        boundary._facet_result(FakeModule({"phase": "all"}), FakeFacet(breaks=breaks))
+    found = caught.value.args[0]
+    assert found["failed"] and found["error"]["reason"] == "it broke"
+    assert [change["phase"] for change in found["changes"]] == made
+    assert found["changed"] is bool(made) and len(found["diff"]) == len(made) and FakeHost.closed == 1
 
 
 def test_mistakes_of_our_own_are_not_dressed_up(boundary):

@@ -110,17 +110,21 @@ def plan(desired: Desired, current: Current) -> List[Change]:
     return changes
 
 
-def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
-    """Make the changes of one phase, as the owner of each home."""
+def apply(changes: Sequence[Change], phase: str, host: Host, done: List[Change]) -> None:
+    """Make the changes of one phase, as the owner of each home; each that was made is added to ``done``."""
     for change in changes:
-        if change.phase != phase:
-            continue
-        if not change.account:
-            files.replace(change.path, change.after, change.mode)
-        elif change.kind == "mode":
-            home_files.set_mode(host.account(change.account), change.path, change.mode)
-        elif change.kind == "file":
-            home_files.replace(host.account(change.account), change.path, change.after, change.mode)
+        if change.phase == phase:
+            _apply_one(change, host)
+            done.append(change)
+
+
+def _apply_one(change: Change, host: Host) -> None:
+    if not change.account:
+        files.replace(change.path, change.after, change.mode)
+    elif change.kind == "mode":
+        home_files.set_mode(host.account(change.account), change.path, change.mode)
+    elif change.kind == "file":
+        home_files.replace(host.account(change.account), change.path, change.after, change.mode)
 
 
 def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:

@@ -154,21 +154,26 @@ def render(desired: Desired, current: Current) -> bytes:
     return (HEADER + "".join(f"{line}\n" for line in lines)).encode()
 
 
-def apply(changes: Sequence[Change], phase: str, host: Host) -> None:
-    """Write the files of one phase and make sshd read them; on failure the files are put back as they were."""
-    mine = [change for change in changes if change.phase == phase]
-    done: List[Change] = []
+def apply(changes: Sequence[Change], phase: str, host: Host, done: List[Change]) -> None:
+    """Write the files of one phase and make sshd read them; what was made, and stays, is added to ``done``.
+
+    On failure the files are put back as they were.
+    """
+    made: List[Change] = []
     try:
-        for change in mine:
-            _apply_one(change, host)
-            done.append(change)
+        for change in changes:
+            if change.phase == phase:
+                _apply_one(change, host)
+                made.append(change)
     except LatchkeyError:
-        for change in reversed(done):
+        for change in reversed(made):
             _undo(change)
-        if done:
+        if made:
             sshd.recover(host.sshd)
+        made = [change for change in made if change.kind == "directory"]
         raise
     finally:
+        done += made
         host.forget()
 
 

@@ -365,8 +365,10 @@ def test_each_kind_of_change_goes_to_the_right_hands(monkeypatch):
     monkeypatch.setattr(home_files, "set_mode", lambda a, path, mode: done.append(("mode", a.name, path, mode)))
     monkeypatch.setattr(files, "replace", lambda path, data, mode: done.append(("root", path, mode)))
     changes = plan([home_file(text(K2), dir_mode=0o775)], [{"key": [K1]}]) + plan([outside(None)], [{"key": [K1]}])
-    keys.apply(changes, WIDEN, FakeHost())
-    keys.apply(changes, NARROW, FakeHost())
+    made = []
+    keys.apply(changes, WIDEN, FakeHost(), made)
+    keys.apply(changes, NARROW, FakeHost(), made)
+    assert made == changes
     assert done == [
         ("mode", "alice", "/home/alice/.ssh", 0o755),
         ("home", "alice", PATH, 0o600),

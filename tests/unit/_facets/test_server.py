@@ -482,9 +482,10 @@ def machine(monkeypatch):
 def test_files_come_before_the_reload_that_reads_them(machine):
     host = FakeHost()
     changes = plan(installed(8), KEYS_ONLY).changes
-    server.apply(changes, WIDEN, host)
-    assert machine() == []
-    server.apply(changes, NARROW, host)
+    made = []
+    server.apply(changes, WIDEN, host, made)
+    assert machine() == made == []
+    server.apply(changes, NARROW, host, made)
     assert [step[:2] for step in machine()] == [
         ("directory", DIRECTORY), ("replace", OURS), ("replace", MAIN), ("reload", "sshd")]
     assert host.forgotten == 2
@@ -492,8 +493,9 @@ def test_files_come_before_the_reload_that_reads_them(machine):
 
 def test_a_reload_that_fails_puts_every_file_back(machine):
     tree = installed(8)
-    machine.fail = "reload"
+    machine.fail, made = "reload", []
     with pytest.raises(LatchkeyError):
-        server.apply(plan(tree, KEYS_ONLY).changes, NARROW, FakeHost())
+        server.apply(plan(tree, KEYS_ONLY).changes, NARROW, FakeHost(), made)
+    assert [change.kind for change in made] == ["directory"], "the one thing that is not put back"
     assert machine()[3:5] == [("replace", MAIN, tree.files[MAIN]), ("remove", OURS, None)]
     assert machine()[5][0] == "recover", "the listener may have the new configuration, or be gone"
