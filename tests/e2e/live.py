@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests" / "hosts"))
-from testhosts import hosts, inventory, podman, states  # noqa: E402  (the tool is a program, not an installed package)
+from testhosts import hosts, inventory, podman  # noqa: E402  (the tool is a program, not an installed package)
 from testhosts.accounts import OPERATOR, PASSWORDS  # noqa: E402
 
 BUILD = ROOT / "build" / "hosts"
@@ -204,4 +204,4 @@ def each(work: Any, items: Sequence[Any]) -> list[Any]:
 
 
 __all__ = ["BASE", "BUILD", "FULL", "GATEWAY", "GENERATIONS", "OPERATOR", "PASSWORDS", "ROOT"]
-__all__ += ["Entry", "Farm", "Host", "Login", "differences", "each", "entry", "log_in", "states"]
+__all__ += ["Entry", "Farm", "Host", "Login", "differences", "each", "entry", "log_in"]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which line wins: what a setting comes to in a whole tree, and who keeps it from being so. Pure. PRIVATE."""
 
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._openssh import effective, keywords, sshd_tree
 from .._openssh.version import SshdVersion
@@ -12,6 +12,20 @@ from . import methods as ways
 Answer = Mapping[str, Tuple[str, ...]]
 Probe = Optional[effective.Connection]
 Settings = Sequence[Tuple[str, str]]
+
+
+class Candidate(NamedTuple):
+    """A tree that is to be, and the files as they are: people look for a line where it stands today."""
+
+    tree: sshd_tree.Tree
+    on_disk: Mapping[str, bytes]
+
+    def line_on_disk(self, source: effective.Source) -> int:
+        """Return the number of a line today; ours, where one was put in above it, is not counted."""
+        new = self.tree.files[source.path].split(b"\n")
+        old = self.on_disk.get(source.path, b"").split(b"\n")
+        ours = next((index for index, pair in enumerate(zip(new, old)) if pair[0] != pair[1]), len(old))
+        return source.line - (len(new) - len(old)) if len(new) > len(old) and source.line > ours else source.line
 
 
 def one_file(text: str, version: SshdVersion) -> sshd_tree.Tree:
@@ -27,8 +41,9 @@ def holds(name: str, value: str, answer: Answer, version: SshdVersion) -> bool:
     return set(expected) <= set(found) if known.repeat == "append" else tuple(expected) == tuple(found)
 
 
-def ineffective(settings: Settings, tree: sshd_tree.Tree, answer: Answer) -> List[str]:
+def ineffective(settings: Settings, candidate: Candidate, answer: Answer) -> List[str]:
     """Name the settings that sshd would not follow, and the lines that win over them."""
+    tree = candidate.tree
     found = []
     for name, value in settings:
         if not holds(name, value, answer, tree.version):
@@ -36,24 +51,27 @@ def ineffective(settings: Settings, tree: sshd_tree.Tree, answer: Answer) -> Lis
             sources = effective.general(tree).sources.get(key, ())
             winner = sources[-1] if sources else effective.Source("", 0)
             line = (
-                f"{winner.path}:{winner.line}: `{_line(tree, winner)}`" if winner.line else winner.path or "a default"
+                f"{winner.path}:{candidate.line_on_disk(winner)}: `{_line(tree, winner)}`"
+                if winner.line
+                else winner.path or "a default"
             )
             found.append(f"{line} wins over `{name} {value}`")
     return found
 
 
-def conflicts(wanted: Sequence[ways.Rule], tree: sshd_tree.Tree, probed: Sequence[Tuple[Probe, Answer]]) -> List[str]:
+def conflicts(wanted: Sequence[ways.Rule], candidate: Candidate, probed: Sequence[Tuple[Probe, Answer]]) -> List[str]:
     """Name every line that keeps a rule from being effective for some kind of connection."""
     found: Dict[str, None] = {}
     for probe, answer in probed:
         for rule in wanted:
             value = ways.unmet(rule, answer)
             if value is not None:
-                found[_conflict(rule, value, tree, probe)] = None
+                found[_conflict(rule, value, candidate, probe)] = None
     return list(found)
 
 
-def _conflict(rule: ways.Rule, value: str, tree: sshd_tree.Tree, probe: Probe) -> str:
+def _conflict(rule: ways.Rule, value: str, candidate: Candidate, probe: Probe) -> str:
+    tree = candidate.tree
     answer = effective.general(tree) if probe is None else effective.evaluate(tree, probe)
     sources = answer.sources.get(ways.printed(rule.keyword), ())
     source = sources[0] if sources else effective.Source("", 0)
@@ -64,7 +82,8 @@ def _conflict(rule: ways.Rule, value: str, tree: sshd_tree.Tree, probe: Probe) -
         return f"{rule.keyword} stays {value}{concerns}"
     block = _block_of(tree, source)
     scope = f" under `{block}`" if block else ""
-    return f"{source.path}:{source.line}: `{_line(tree, source)}`{scope} keeps {rule.keyword} at {value}{concerns}"
+    line = f"{source.path}:{candidate.line_on_disk(source)}: `{_line(tree, source)}`{scope}"
+    return f"{line} keeps {rule.keyword} at {value}{concerns}"
 
 
 def _line(tree: sshd_tree.Tree, source: effective.Source) -> str:
@@ -76,4 +95,4 @@ def _block_of(tree: sshd_tree.Tree, source: effective.Source) -> str:
     return _line(tree, effective.Source(source.path, before[-1].line)) if before else ""
 
 
-__all__ = ["Probe", "conflicts", "holds", "ineffective", "one_file"]
+__all__ = ["Candidate", "Probe", "conflicts", "holds", "ineffective", "one_file"]

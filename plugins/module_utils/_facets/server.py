@@ -119,8 +119,9 @@ def plan(desired: Desired, current: Current, judge: Judge) -> Outcome:
     if right and (present is None or present == text):
         return Outcome(_reload_changes(current, []), [])
     tree, answers = _settle(desired, current, text, judge)
-    conflicts = precedence.conflicts(wanted, tree, list(zip(current.probes, answers)))
-    conflicts += precedence.ineffective(desired.settings, tree, answers[current.probes.index(None)])
+    candidate = precedence.Candidate(tree, current.tree.files)
+    conflicts = precedence.conflicts(wanted, candidate, list(zip(current.probes, answers)))
+    conflicts += precedence.ineffective(desired.settings, candidate, answers[current.probes.index(None)])
     if conflicts and desired.foreign == "refuse":
         raise Refused(
             conflicts[0] + (f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""), _FOREIGN_REMEDY

@@ -151,7 +151,7 @@ def test_who_does_not_exist_or_gets_no_shell(ask, monkeypatch):
 
 
 def test_what_goes_wrong_while_looking_is_their_problem(ask, monkeypatch):
-    monkeypatch.setattr(FakeHost, "effective", lambda self, who: (_ for _ in ()).throw(HostError("no sshd")))
+    monkeypatch.setattr(FakeHost, "effective", lambda self, who: (unused for unused in ()).throw(HostError("no sshd")))
     assert ask(names=["ops"]) == ["no sshd"]
 
 

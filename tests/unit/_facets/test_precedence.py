@@ -17,6 +17,18 @@ def tree(ours, after):
     return sshd_tree.Tree(MAIN, {MAIN: main.encode(), OURS: ours.encode()}, EL9)
 
 
+def candidate(built):
+    return precedence.Candidate(built, built.files)
+
+
+def test_a_line_is_named_where_it_stands_today():
+    """On AlmaLinux 8 an Include of ours comes above it."""
+    today = b"# top\nPort 22\nMatch User legacy\nPasswordAuthentication yes\n"
+    new = today.replace(b"Port 22", b"Include /etc/ssh/sshd_config.d/00-00-latchkey.conf\nPort 22")
+    found = precedence.Candidate(sshd_tree.Tree(MAIN, {MAIN: new}, EL9), {MAIN: today})
+    assert [found.line_on_disk(effective.Source(MAIN, number)) for number in (1, 3, 5)] == [1, 2, 4]
+
+
 @pytest.mark.parametrize(
     "setting, later, named",
     [
@@ -28,11 +40,13 @@ def tree(ours, after):
 )
 def test_a_later_line_wins_only_over_keywords_of_which_the_last_counts(setting, later, named):
     built = tree("%s %s\n" % setting, later)
-    found = precedence.ineffective([setting], built, effective.evaluate(built, None).values)
+    found = precedence.ineffective([setting], candidate(built), effective.evaluate(built, None).values)
     assert [line.split(" wins over")[0] for line in found] == named
 
 
 def test_the_command_line_wins_and_is_named():
     built = tree("PasswordAuthentication no\n", "")._replace(command_line=("PasswordAuthentication=yes",))
-    found = precedence.ineffective([("PasswordAuthentication", "no")], built, effective.evaluate(built, None).values)
+    found = precedence.ineffective(
+        [("PasswordAuthentication", "no")], candidate(built), effective.evaluate(built, None).values
+    )
     assert found == ["command line wins over `PasswordAuthentication no`"]
