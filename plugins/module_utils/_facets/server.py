@@ -54,7 +54,10 @@ class Desired(NamedTuple):
 
 
 class Current(NamedTuple):
-    """What the facet sees: the tree, sshd's own answers per probe, and why the listener is behind the files (or '')."""
+    """What the facet sees: the tree, sshd's own answers per probe, and why the listener is behind the files (or '').
+
+    ``verb`` is how it is made to read them: reload or restart.
+    """
 
     version: SshdVersion
     tree: sshd_tree.Tree
@@ -65,6 +68,7 @@ class Current(NamedTuple):
     listener: str
     unit: str
     unsafe: Tuple[str, str] = ("", "")
+    verb: str = "reload"
 
 
 def outcome(params: Mapping[str, Any], host: Host) -> Outcome:
@@ -85,7 +89,8 @@ def observe(host: Host, desired: Desired) -> Current:
         )
     probes = _probes(host, host.tree)
     answers = tuple(host.present.ask(probe) for probe in probes)
-    listener = sshd.listener_problem(host.sshd, sorted(host.tree.files), answers[0]) or ""
+    options = sshd.options_problem(host.sshd)
+    listener = options or sshd.listener_problem(host.sshd, sorted(host.tree.files), answers[0]) or ""
     return Current(
         host.sshd.version,
         host.tree,
@@ -97,6 +102,7 @@ def observe(host: Host, desired: Desired) -> Current:
         listener=listener,
         unit=host.sshd.unit.name,
         unsafe=_unsafe(host.tree.main),
+        verb="restart" if options or not sshd.shows_reloads(answers[0]) else "reload",
     )
 
 
@@ -183,6 +189,8 @@ def _apply_one(change: Change, host: Host) -> None:
         files.make_directory(change.path, change.mode)
     elif change.kind == "file":
         files.replace(change.path, change.after, change.mode)
+    elif change.kind == "restart":
+        sshd.restart(host.sshd)
     else:
         sshd.reload(host.sshd, host.present.ask(None))
 
@@ -332,18 +340,15 @@ def _way_in_first(current: Current, changes: List[Change]) -> List[Change]:
             second.append(change._replace(before=opening, existed=True))
         else:
             first.append(change._replace(phase=WIDEN))
-    reload = Change("server", WIDEN, "reload", current.unit, "make sshd take keys")
+    reload = Change("server", WIDEN, current.verb, current.unit, "make sshd take keys")
     return first + [reload] + second + [reload._replace(phase=NARROW, what="make sshd read its configuration")]
 
 
 def _reload_changes(current: Current, changes: List[Change]) -> List[Change]:
-    if changes:
-        return changes + [Change("server", NARROW, "reload", current.unit, "make sshd read its configuration")]
-    if current.listener:
-        return [
-            Change("server", NARROW, "reload", current.unit, f"make sshd read its configuration: {current.listener}")
-        ]
-    return []
+    if not changes and not current.listener:
+        return []
+    what = "make sshd read its configuration" + (f": {current.listener}" if current.listener and not changes else "")
+    return changes + [Change("server", NARROW, current.verb, current.unit, what)]
 
 
 def _probes(host: Host, tree: sshd_tree.Tree) -> List[Probe]:

@@ -15,7 +15,7 @@ from .._errors import HostError, Malformed, Refused
 from .._openssh import candidate, sshd_tree
 from .._openssh.effective import ORDINARY, Connection
 from .._openssh.version import SshdVersion, parse_version
-from . import files, programs, systemd
+from . import files, processes, programs, systemd
 
 UNITS = ("sshd.service", "ssh.service")
 _SCRATCH = "/run"
@@ -199,10 +199,33 @@ def listener_problem(sshd: Sshd, tree_paths: Sequence[str], answer: Mapping[str,
     return None
 
 
+def options_problem(sshd: Sshd) -> Optional[str]:
+    """Say that the running listener was started with other settings than its unit has now, or None.
+
+    SIGHUP keeps the old ones, so only a restart helps. What runs under another name (a wrapper) is not judged.
+    """
+    unit, running = " ".join(sshd.unit.argv).split(), processes.listener_arguments(sshd.unit.pid)
+    if not running or not unit or running[0] != unit[0]:
+        return None
+    try:
+        old, new = _setting_options(running[1:]), _setting_options(unit[1:])
+    except HostError:
+        return None
+    if old == new:
+        return None
+    changed = sorted(set(old) ^ set(new)) or list(old)
+    return f"it was started with other options than {sshd.unit.name} has now ({' '.join(changed)})"
+
+
+def shows_reloads(answer: Mapping[str, Tuple[str, ...]]) -> bool:
+    """Say whether sshd leaves a trace of having read its configuration: without a pid file only its start is one."""
+    return (answer.get("pidfile") or ("none",))[0].startswith("/")
+
+
 def _configured_ns(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> int:
     pid_file = (answer.get("pidfile") or ("none",))[0]
     written = files.look(pid_file).changed_ns if pid_file.startswith("/") else 0
-    return max(written, systemd.started_ns(sshd.unit.pid))
+    return max(written, processes.started_ns(sshd.unit.pid))
 
 
 def reload(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> None:
@@ -211,17 +234,35 @@ def reload(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> None:
     Raises:
         HostError: sshd did not come back; the message says where to look.
     """
+    _check(sshd)
+    before = _configured_ns(sshd, answer)
+    systemd.reload(sshd.unit)
+    if shows_reloads(answer):
+        pid_file = answer["pidfile"][0]
+        systemd.wait_for(lambda: files.look(pid_file).changed_ns > before, f"the reload of {sshd.unit.name}")
+    systemd.wait_for(lambda: systemd.show(sshd.unit.name).active, f"the return of {sshd.unit.name}")
+
+
+def restart(sshd: Sshd) -> None:
+    """Start the listener anew, which keeps sessions (KillMode=process), and wait until it listens.
+
+    Raises:
+        HostError: sshd did not come back, or again not with the options of its unit.
+    """
+    _check(sshd)
+    systemd.restart(sshd.unit)
+    systemd.wait_for(lambda: systemd.show(sshd.unit.name).active, f"the return of {sshd.unit.name}")
+    problem = options_problem(sshd._replace(unit=systemd.show(sshd.unit.name)))
+    if problem:
+        raise HostError(f"after a restart of sshd: {problem}", f"see `systemctl cat {sshd.unit.name}`", sshd.unit.name)
+
+
+def _check(sshd: Sshd) -> None:
     problem = programs.run([sshd.binary, "-t", "-f", sshd.main] + list(sshd.options))
     if problem.status != 0:
         raise Refused(
             f"sshd would not come back: {' '.join(problem.err.split())}", "the running listener was left alone"
         )
-    before = _configured_ns(sshd, answer)
-    pid_file = (answer.get("pidfile") or ("none",))[0]
-    systemd.reload(sshd.unit)
-    if pid_file.startswith("/"):
-        systemd.wait_for(lambda: files.look(pid_file).changed_ns > before, f"the reload of {sshd.unit.name}")
-    systemd.wait_for(lambda: systemd.show(sshd.unit.name).active, f"the return of {sshd.unit.name}")
 
 
 def recover(sshd: Sshd) -> None:
@@ -241,8 +282,11 @@ __all__ = [
     "connection_spec",
     "listener_problem",
     "locate",
+    "options_problem",
     "parse_answer",
     "read_tree",
     "recover",
     "reload",
+    "restart",
+    "shows_reloads",
 ]

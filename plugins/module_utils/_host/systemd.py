@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """systemd units: what runs, how it was started, reload and restart. PRIVATE to the collection."""
 
-import os
 import re
 import shlex
 import time
@@ -25,7 +24,6 @@ class Unit(NamedTuple):
     active: bool
     pid: int
     argv: Tuple[str, ...]
-    environment_files: Tuple[str, ...] = ()
 
 
 def show(name: str) -> Unit:
@@ -45,7 +43,6 @@ def show(name: str) -> Unit:
         values.get("ActiveState") == ["active"],
         int(values.get("MainPID", ["0"])[0] or 0),
         _argv(values.get("ExecStart", [""])[0], environment),
-        environment_files,
     )
 
 
@@ -111,14 +108,6 @@ def _control(verb: str, name: str) -> None:
         raise HostError(f"`systemctl {verb} {name}` failed: {answer.err.strip()}", f"see `journalctl -u {name}`")
 
 
-def started_ns(pid: int) -> int:
-    """Return when a process started, in ns of the system clock; 0 when it is gone (proc(5))."""
-    try:
-        return os.stat(f"/proc/{pid}").st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
     """Wait until ``condition()`` is true; a HostError names ``what`` when it does not become so in time."""
     end = time.monotonic() + seconds
@@ -128,4 +117,4 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15.0) ->
         time.sleep(0.02)
 
 
-__all__ = ["Unit", "reload", "restart", "show", "started_ns", "wait_for"]
+__all__ = ["Unit", "reload", "restart", "show", "wait_for"]

@@ -431,6 +431,15 @@ def test_keys_that_are_in_place_are_not_left_behind(params):
     assert plan(installed(9, **{"00-00-latchkey": there}), params).changes
 
 
+def test_where_a_reload_shows_no_trace_sshd_is_restarted():
+    current = look(installed(9), listener="it was started with other options")._replace(verb="restart")
+    changes = server.plan(server.Desired.from_params(KEYS_ONLY), current, judge).changes
+    assert brief(changes)[-1] == (NARROW, "restart", "sshd.service")
+    done = look(after(installed(9), changes), listener="it was started with other options")._replace(verb="restart")
+    (change,) = server.plan(server.Desired.from_params(KEYS_ONLY), done, judge).changes
+    assert change.kind == "restart" and "started with other options" in change.what
+
+
 def test_the_main_file_keeps_its_mode():
     current = look(installed(8))._replace(main_mode=0o644)
     changes = server.plan(server.Desired.from_params(KEYS_ONLY), current, judge).changes
@@ -475,6 +484,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(files, "remove", record("remove"))
     monkeypatch.setattr(files, "make_directory", record("directory"))
     monkeypatch.setattr(sshd, "reload", record("reload"))
+    monkeypatch.setattr(sshd, "restart", record("restart"))
     monkeypatch.setattr(sshd, "recover", record("recover"))
     return machine
 
@@ -489,6 +499,11 @@ def test_files_come_before_the_reload_that_reads_them(machine):
     assert [step[:2] for step in machine()] == [
         ("directory", DIRECTORY), ("replace", OURS), ("replace", MAIN), ("reload", "sshd")]
     assert host.forgotten == 2
+
+
+def test_a_restart_is_done_as_one(machine):
+    server.apply([server.Change("server", NARROW, "restart", "sshd.service", "")], NARROW, FakeHost(), [])
+    assert [step[0] for step in machine()] == ["restart"]
 
 
 def test_a_reload_that_fails_puts_every_file_back(machine):

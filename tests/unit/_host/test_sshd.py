@@ -7,7 +7,7 @@ import os
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
-from ansible_collections.latchkey.ssh.plugins.module_utils._host import files, programs, sshd, systemd
+from ansible_collections.latchkey.ssh.plugins.module_utils._host import files, processes, programs, sshd, systemd
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import effective, sshd_tree, version
 
 MAIN = "/etc/ssh/sshd_config"
@@ -159,7 +159,7 @@ def listening(config, tmp_path, monkeypatch):
     times = {}
     real = files.look
     monkeypatch.setattr(files, "look", lambda path: real(path)._replace(changed_ns=times.get(path, 1000)))
-    monkeypatch.setattr(systemd, "started_ns", lambda pid: times.get("start", 2000))
+    monkeypatch.setattr(processes, "started_ns", lambda pid: times.get("start", 2000))
     found = installed(at("main"), binary=at("bin"))
     paths = [at("d/a.conf"), at("main")]
 
@@ -224,7 +224,7 @@ def test_a_reload_waits_until_sshd_wrote_its_pid_and_is_active(monkeypatch, conf
     monkeypatch.setattr(programs, "run", lambda argv: order.append(argv[1]) or programs.Outcome(0, "", ""))
     monkeypatch.setattr(systemd, "reload", reload)
     monkeypatch.setattr(systemd, "show", lambda name: order.append("show") or unit())
-    monkeypatch.setattr(systemd, "started_ns", lambda pid: 1)
+    monkeypatch.setattr(processes, "started_ns", lambda pid: 1)
     sshd.reload(installed(), {"pidfile": (at("pid"),)})
     assert order == ["-t", "reload", "show"]
 
@@ -238,6 +238,46 @@ def test_a_reload_that_never_comes_is_an_error(monkeypatch, config):
     with pytest.raises(HostError) as caught:
         sshd.reload(installed(), {"pidfile": (at("pid"),)})
     assert "the reload of sshd.service" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "running, words, other",
+    [
+        ("/usr/sbin/sshd -D", "-D", None),
+        ("/usr/sbin/sshd -D -oA=b -p 24", "-D -o A=b -p24", None),
+        ("/usr/sbin/sshd -D -oPasswordAuthentication=yes", "-D", "-oPasswordAuthentication=yes"),
+        ("/usr/sbin/sshd -D", "-D -oPasswordAuthentication=no", "-oPasswordAuthentication=no"),
+        ("/usr/sbin/sshd -D -oA=1 -oA=2", "-D -oA=2 -oA=1", "-oA=1 -oA=2"),
+        # What cannot be read is not judged.
+        ("/usr/local/bin/wrapped -D -oA=1", "-D", None),
+        ("/usr/sbin/sshd -z", "-D", None),
+        (None, "-D", None),
+    ],
+)
+def test_a_listener_that_was_started_with_other_options(monkeypatch, running, words, other):
+    monkeypatch.setattr(processes, "listener_arguments", lambda pid: running and tuple(running.split()))
+    found = sshd.options_problem(installed()._replace(unit=unit(*words.split())))
+    assert found is None if other is None else "(%s)" % other in found
+
+
+@pytest.mark.parametrize("after, good", [("/usr/sbin/sshd -4", True), ("/usr/sbin/sshd -6", False)])
+def test_a_restart_is_waited_for_and_has_to_help(monkeypatch, after, good):
+    order = []
+    monkeypatch.setattr(programs, "run", lambda argv: order.append(argv[1]) or programs.Outcome(0, "", ""))
+    monkeypatch.setattr(systemd, "restart", lambda unit: order.append("restart"))
+    monkeypatch.setattr(systemd, "show", lambda name: order.append("show") or unit("-4"))
+    monkeypatch.setattr(processes, "listener_arguments", lambda pid: tuple(after.split()))
+    if good:
+        sshd.restart(installed())
+    else:
+        with pytest.raises(HostError, match="after a restart"):
+            sshd.restart(installed())
+    assert order == ["-t", "restart", "show", "show"]
+
+
+@pytest.mark.parametrize("value, shows", [("/run/sshd.pid", True), ("none", False)])
+def test_only_a_pid_file_shows_that_the_configuration_was_read(value, shows):
+    assert sshd.shows_reloads({"pidfile": (value,)}) is shows and not sshd.shows_reloads({})
 
 
 # ---- a candidate, asked of this machine's own sshd -----------------------------------------------------------------
