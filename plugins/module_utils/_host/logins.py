@@ -11,9 +11,21 @@ import os
 import re
 import time
 import zlib
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
+from .._errors import HostError
 from . import programs
+
+_OPENERS: Dict[str, Any] = {".gz": gzip.open}
+_DAMAGED: Tuple[Type[Exception], ...] = ()
+try:
+    import lzma
+except ImportError:
+    # A Python that was built without it: such logs are read as text, in which nothing is found.
+    pass
+else:
+    _OPENERS[".xz"] = lzma.open
+    _DAMAGED = (lzma.LZMAError,)
 
 # From the line's start on: a user name is what a stranger sends, and may hold the very words of a login.
 _ACCEPTED = re.compile(
@@ -23,6 +35,7 @@ _SYSLOG_TIME = re.compile(r"^(\w{3}) +(\d+) (\d\d):(\d\d):(\d\d) ")
 _ISO_TIME = re.compile(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?(?:(Z)|([+-])(\d\d):?(\d\d))?")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = 86400
+_SECONDS = 120.0
 
 
 class Login(NamedTuple):
@@ -35,9 +48,18 @@ class Login(NamedTuple):
 
 
 def recent(days: int) -> List[Login]:
-    """Return the logins of the last ``days`` days, oldest first, from every log that is there."""
-    since = time.time() - days * _DAY
-    found = set(_journal(days)) | set(_secure(since))
+    """Return the logins of the last ``days`` days, oldest first, from every log that is there.
+
+    Raises:
+        HostError: there is more to read than two minutes are enough for.
+    """
+    since, end = time.time() - days * _DAY, time.monotonic() + _SECONDS
+    try:
+        found = set(_journal(days)) | set(_secure(since, end))
+    except HostError as error:
+        raise HostError(
+            f"the logins of {days} days cannot be read: {error.reason}", "look back less far: harden_stranded_days"
+        ) from error
     return sorted((login for login in found if login.when >= since), key=lambda login: login.when)
 
 
@@ -63,7 +85,7 @@ def _journal(days: int) -> Iterator[Login]:
         "SYSLOG_IDENTIFIER=sshd-session",
         "_UID=0",
     ]
-    for line in programs.run(argv, timeout=120).out.splitlines():
+    for line in programs.lines(argv, _SECONDS):
         found = _ACCEPTED.search(line)
         if found:
             yield Login(
@@ -71,22 +93,27 @@ def _journal(days: int) -> Iterator[Login]:
             )
 
 
-def _secure(since: float) -> Iterator[Login]:
+def _secure(since: float, end: float) -> Iterator[Login]:
     for path in sorted(glob.glob("/var/log/secure*")):
-        written = os.stat(path).st_mtime
-        if written < since:
-            continue
-        opener = gzip.open if path.endswith(".gz") else open
         try:
-            with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    found = _ACCEPTED.search(line)
-                    when = _when(line, written) if found else None
-                    if found and when is not None:
-                        yield Login(found.group(2), _method(found.group(1)), found.group(3), when)
-        except (OSError, EOFError, zlib.error):
-            # Packed by a logrotate that was killed, or no log at all: the others are still read.
+            written = os.stat(path).st_mtime
+            if written < since:
+                continue
+            with _OPENERS.get(os.path.splitext(path)[1], open)(path, "rt", encoding="utf-8", errors="replace") as lines:
+                yield from _logins(lines, written, end)
+        except (OSError, EOFError, zlib.error) + _DAMAGED:
+            # Rotated away, packed by a logrotate that was killed, or no log at all: the others are still read.
             continue
+
+
+def _logins(lines: Iterable[str], written: float, end: float) -> Iterator[Login]:
+    for line in lines:
+        if time.monotonic() > end:
+            raise HostError(f"/var/log/secure was not read within {_SECONDS:g} s")
+        found = _ACCEPTED.search(line)
+        when = _when(line, written) if found else None
+        if found and when is not None:
+            yield Login(found.group(2), _method(found.group(1)), found.group(3), when)
 
 
 def _method(word: str) -> str:

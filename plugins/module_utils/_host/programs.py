@@ -4,12 +4,15 @@
 """Run the host's own programs. PRIVATE to the collection."""
 
 import os
+import select
 import subprocess
-from typing import NamedTuple, Optional, Sequence
+import time
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 from .._errors import HostError
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C", "LANG": "C"}
 
 
 class Outcome(NamedTuple):
@@ -20,21 +23,20 @@ class Outcome(NamedTuple):
     err: str
 
 
-def run(argv: Sequence[str], given: Optional[bytes] = None, timeout: float = 30.0) -> Outcome:
+def run(argv: Sequence[str], timeout: float = 30.0) -> Outcome:
     """Run ``argv`` without a shell, in the C locale, and wait for at most ``timeout`` seconds.
 
     Raises:
         HostError: the program is missing or did not end in time. A non-zero exit status is not an error here.
     """
-    environment = {"PATH": _PATH, "LC_ALL": "C", "LANG": "C"}
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function # the engine knows no AnsibleModule
             list(argv),
-            input=given if given is not None else b"",
+            input=b"",
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             timeout=timeout,
-            env=environment,
+            env=_ENVIRONMENT,
             cwd="/",
             check=False,
         )
@@ -47,6 +49,37 @@ def run(argv: Sequence[str], given: Optional[bytes] = None, timeout: float = 30.
     return Outcome(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
 
+def lines(argv: Sequence[str], seconds: float) -> Iterator[str]:
+    """Yield what ``argv`` prints line by line, so that it may be more than memory holds; its errors are dropped.
+
+    Raises:
+        HostError: the program is missing, or has not ended after ``seconds``.
+    """
+    end = time.monotonic() + seconds
+    try:
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=_ENVIRONMENT, cwd="/",
+        )
+    except OSError as error:
+        raise HostError(f"`{argv[0]}` cannot be run: {error.strerror}") from error
+    assert process.stdout is not None
+    rest = b""
+    try:
+        while True:
+            if not select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise HostError(f"`{argv[0]}` did not end within {seconds:g} s")
+            part = os.read(process.stdout.fileno(), 1 << 16)
+            *whole, rest = (rest + part).split(b"\n") if part else [rest, b""]
+            yield from (line.decode("utf-8", "replace") for line in whole if part or line)
+            if not part:
+                return
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
 def find(name: str) -> Optional[str]:
     """Return the absolute path of a program in the system's directories, or None."""
     for directory in _PATH.split(":"):
@@ -56,4 +89,4 @@ def find(name: str) -> Optional[str]:
     return None
 
 
-__all__ = ["Outcome", "find", "run"]
+__all__ = ["Outcome", "find", "lines", "run"]

@@ -30,9 +30,9 @@ BOB = ALICE._replace(name="bob", uid=1002, gid=1002)
 
 def test_programs_run_in_the_c_locale_without_our_environment(monkeypatch):
     monkeypatch.setenv("LD_PRELOAD_TEST", "x")
-    found = programs.run(["sh", "-c", "env; pwd; cat; echo err >&2; exit 3"], given=b"in\n")
+    found = programs.run(["sh", "-c", "env; pwd; cat; echo err >&2; exit 3"])
     assert (found.status, found.err) == (3, "err\n")
-    assert "LC_ALL=C\n" in found.out and "LD_PRELOAD_TEST" not in found.out and found.out.endswith("/\nin\n")
+    assert "LC_ALL=C\n" in found.out and "LD_PRELOAD_TEST" not in found.out and found.out.endswith("/\n")
 
 
 def test_standard_input_is_empty_and_never_ours():
@@ -50,6 +50,18 @@ def test_programs_that_are_missing_or_hang():
 
 def test_output_in_any_encoding():
     assert programs.run(["printf", r"\377a"]).out == "\ufffda"
+
+
+def test_lines_come_one_by_one_and_not_for_ever():
+    assert list(programs.lines(["printf", "a\\n\\nb\\377"], 20)) == ["a", "", "b\ufffd"]
+    assert list(programs.lines(["true"], 20)) == []
+    endless = programs.lines(["yes"], 20)
+    assert next(endless) == "y"
+    endless.close()
+    with pytest.raises(HostError, match="did not end within 0.1 s"):
+        list(programs.lines(["sleep", "20"], 0.1))
+    with pytest.raises(HostError, match="cannot be run"):
+        list(programs.lines(["no-such-program"], 1))
 
 
 def test_where_programs_are():

@@ -9,8 +9,14 @@ import os
 import time
 
 import pytest
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import logins, programs
 from ansible_collections.latchkey.ssh.plugins.module_utils._host.logins import Login
+
+try:
+    import lzma
+except ImportError:
+    lzma = None
 
 WRITTEN = calendar.timegm((2026, 1, 3, 12, 0, 0))
 TAIL = "from 192.0.2.7 port 40000 ssh2"
@@ -41,7 +47,8 @@ def logs(tmp_path, monkeypatch):
     def write(name, *lines):
         path = str(tmp_path / name)
         data = "".join(line + "\n" for line in lines).encode("utf-8")
-        with (gzip.open if name.endswith(".gz") else open)(path, "wb") as stream:
+        opener = {".gz": gzip.open, ".xz": getattr(lzma, "open", None)}.get(name[-3:], open)
+        with opener(path, "wb") as stream:
             stream.write(data)
         os.utime(path, (WRITTEN, WRITTEN))
         return path
@@ -123,7 +130,7 @@ def test_a_login_cannot_be_forged_by_a_user_name(logs, stamp, message):
 def test_nor_in_the_journal(monkeypatch, message):
     monkeypatch.setattr(programs, "find", lambda name: "/usr/bin/" + name)
     line = "%d.123456 host %s\n" % (time.time(), message)
-    monkeypatch.setattr(programs, "run", lambda argv, timeout: programs.Outcome(0, line, ""))
+    monkeypatch.setattr(programs, "lines", lambda argv, seconds: [line])
     assert list(logins._journal(90)) == []
 
 
@@ -142,6 +149,30 @@ def test_rotated_and_packed_logs_count_and_damaged_ones_do_no_harm(logs):
     os.mkdir(os.path.join(os.path.dirname(whole), "secure-directory"))
     found = [login.user for login in logins.recent(90)]
     assert [name for name in found if name != "cut"] == ["packed", "plain", "now"]
+
+
+@pytest.mark.skipif(lzma is None, reason="this Python has no lzma")
+def test_logs_packed_by_xz_count(logs):
+    logs("secure-20260101.xz", "Jan  1 11:00:00 host sshd[1]: Accepted password for alice " + TAIL)
+    damaged = logs("secure-20260102.xz", "x")
+    with open(damaged, "wb") as stream:
+        stream.write(b"no xz")
+    assert [login.user for login in logins.recent(90)] == ["alice"]
+
+
+def test_a_log_that_is_rotated_away_meanwhile(logs, monkeypatch):
+    logs("secure", "Jan  3 11:00:00 host sshd[1]: Accepted password for alice " + TAIL)
+    real = logins.glob.glob
+    monkeypatch.setattr(logins.glob, "glob", lambda pattern: ["/var/log/no-such-log"] + real(pattern))
+    assert [login.user for login in logins.recent(90)] == ["alice"]
+
+
+def test_reading_ends(logs, monkeypatch):
+    logs("secure", "Jan  3 11:00:00 host sshd[1]: Accepted password for alice " + TAIL)
+    monkeypatch.setattr(logins, "_SECONDS", -1.0)
+    with pytest.raises(HostError) as caught:
+        logins.recent(90)
+    assert "the logins of 90 days cannot be read" in caught.value.reason and "harden_stranded_days" in str(caught.value)
 
 
 def test_only_the_days_asked_for(logs):
@@ -164,12 +195,12 @@ JOURNAL = """\
 def test_the_journal_is_asked_for_both_names_of_sshd(monkeypatch):
     asked = []
 
-    def run(argv, timeout):
+    def run(argv, seconds):
         asked.append(argv)
-        return programs.Outcome(0, JOURNAL, "")
+        return JOURNAL.splitlines()
 
     monkeypatch.setattr(programs, "find", lambda name: "/usr/bin/" + name)
-    monkeypatch.setattr(programs, "run", run)
+    monkeypatch.setattr(programs, "lines", run)
     assert list(logins._journal(7)) == [
         Login("alice", "password", "192.0.2.7", 1767441599.0),
         Login("bob", "publickey", "2001:db8::7", 1767441600.0),
@@ -184,7 +215,7 @@ def test_one_login_in_both_logs_is_one(logs, monkeypatch):
     logs("secure", "Jan  3 11:00:00 host sshd[87]: Accepted password for alice " + TAIL)
     line = "%d.73 host sshd[87]: Accepted password for alice %s\n" % (at(2026, 1, 3, 11), TAIL)
     monkeypatch.setattr(programs, "find", lambda name: "/usr/bin/" + name)
-    monkeypatch.setattr(programs, "run", lambda argv, timeout: programs.Outcome(0, line, ""))
+    monkeypatch.setattr(programs, "lines", lambda argv, seconds: [line])
     assert len(logins.recent(90)) == 1
 
 
