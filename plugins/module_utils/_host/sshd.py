@@ -125,18 +125,25 @@ class Candidate:
         except OSError as error:
             raise HostError(f"no scratch directory can be made: {error.strerror}", "run as root", _SCRATCH) from error
         self._answers: Dict[Optional[Connection], Answer] = {}
-        for path, data in tree.files.items():
-            target = self._root + path
-            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-            with open(target, "wb") as handle:
-                handle.write(candidate.with_include_root(data, sshd.version, tree.base_dir, self._root))
-        self._main = self._root + tree.main
+        self._main = self._below(tree.main)
+        try:
+            for path, data in tree.files.items():
+                target = self._below(path)
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+                with open(target, "wb") as handle:
+                    handle.write(candidate.with_include_root(data, sshd.version, tree.base_dir, self._root))
+        except OSError as error:
+            self.__exit__()
+            raise HostError(f"the candidate cannot be written: {error.strerror}", "make room", _SCRATCH) from error
+
+    def _below(self, path: str) -> str:
+        return self._root + os.path.normpath("/" + path.lstrip("/"))
 
     def __enter__(self) -> "Candidate":
         return self
 
     def __exit__(self, *_unused: object) -> None:
-        shutil.rmtree(self._root)
+        shutil.rmtree(self._root, ignore_errors=True)
 
     def check(self) -> Optional[str]:
         """Return what ``sshd -t`` has against the tree, in words that name the real files, or None."""

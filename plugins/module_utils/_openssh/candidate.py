@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lead Include lines of a configuration to a copy of the tree below another root. Pure. PRIVATE to the collection."""
 
-from . import sshd_config
+from . import sshd_config, sshd_tree
 from .version import SshdVersion
 
 
@@ -19,7 +19,8 @@ def with_include_root(data: bytes, version: SshdVersion, base_dir: str, root: st
 def _moved(line: sshd_config.Line, base_dir: str, root: str) -> bytes:
     if line.keyword != "include" or line.problem:
         return line.raw
-    patterns = [pattern if pattern.startswith("/") else f"{base_dir}/{pattern}" for pattern in line.args]
+    # A leading ~ is no home directory: sshd looks for that very name, where it runs.
+    patterns = [sshd_tree.absolute(("/" if pattern[:1] == "~" else "") + pattern, base_dir) for pattern in line.args]
     end = line.raw[len(line.raw.rstrip(b"\r\n")) :]
     return b"Include " + " ".join(f'"{root}{pattern}"' for pattern in patterns).encode("utf-8", "surrogateescape") + end
 

@@ -6,6 +6,7 @@
 Source: the Include case of process_server_config_line (servconf.c), and glob(3) in the C locale.
 """
 
+import posixpath
 import re
 from typing import Iterable, List, Mapping, NamedTuple, Optional, Pattern, Tuple
 
@@ -34,8 +35,13 @@ def with_files(tree: Tree, changes: Mapping[str, Optional[bytes]]) -> Tree:
 
 
 def absolute(pattern: str, base_dir: str) -> str:
-    """Return the pattern sshd looks for: relative ones are under its configuration directory."""
-    return pattern if pattern[:1] in ("/", "~") else f"{base_dir}/{pattern}"
+    """Return the pattern sshd looks for: relative ones are under its configuration directory.
+
+    ``..`` is taken out, so that the tree can stand below another root and stay there.
+    """
+    if pattern[:1] == "~":
+        return pattern
+    return posixpath.normpath("/" + (pattern if pattern[:1] == "/" else f"{base_dir}/{pattern}").lstrip("/"))
 
 
 def include_patterns(data: bytes, version: SshdVersion, base_dir: str = "/etc/ssh") -> List[str]:

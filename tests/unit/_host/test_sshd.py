@@ -326,3 +326,21 @@ def test_a_candidate_that_cannot_be_written_is_an_error_of_ours(own, monkeypatch
     monkeypatch.setattr(sshd, "_SCRATCH", "/no/such/directory")
     with pytest.raises(LatchkeyError):
         sshd.Candidate(own, tree_of(own, main=""))
+
+
+def test_a_candidate_stays_below_its_directory(own, tmp_path):
+    tree = tree_of(own, main="Include ../../../../foo.conf\n")
+    tree = tree._replace(files=dict(tree.files, **{"/etc/ssh/../../../../../../foo.conf": b"MaxAuthTries 3\n"}))
+    with sshd.Candidate(own, tree) as candidate:
+        assert candidate.ask(None)["maxauthtries"] == ("3",)
+    assert [name for name in os.listdir(str(tmp_path)) if name.startswith(("latchkey-", "foo"))] == []
+
+
+def test_a_full_scratch_directory_is_an_error_of_ours(own, monkeypatch, tmp_path):
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sshd.os, "makedirs", full)
+    with pytest.raises(HostError, match="No space left"):
+        sshd.Candidate(own, tree_of(own, main=""))
+    assert [name for name in os.listdir(str(tmp_path)) if name.startswith("latchkey-")] == []

@@ -4,6 +4,7 @@
 """Which files one configuration is made of."""
 
 import pytest
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.candidate import with_include_root
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.sshd_tree import (
     Tree,
     expand,
@@ -30,6 +31,21 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.version impo
 )
 def test_patterns_to_look_for(data, release, expected):
     assert include_patterns(data, release) == expected
+
+
+@pytest.mark.parametrize(
+    "written, pattern",
+    [
+        ("../../../../foo.conf", "/foo.conf"),
+        ("/etc/ssh/x/../d/*.conf", "/etc/ssh/d/*.conf"),
+        ("//etc//ssh/./a", "/etc/ssh/a"),
+        ("~/a", "~/a"),
+    ],
+)
+def test_no_pattern_leads_above_the_root(written, pattern):
+    assert include_patterns(b"Include %s\n" % written.encode(), EL9) == [pattern]
+    moved = with_include_root(b"Include %s\n" % written.encode(), EL9, "/etc/ssh", "/run/x").decode()
+    assert moved == 'Include "/run/x%s"\n' % (pattern if pattern[0] == "/" else "/" + pattern)
 
 
 def test_relative_patterns_are_below_the_configuration_directory():
