@@ -5,7 +5,7 @@
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from .._errors import Refused
+from .._errors import Refused, Unsupported
 from .._openssh import effective, sshd_tree
 from .._openssh.effective import Connection
 from . import accounts, sessions, sshd
@@ -60,8 +60,19 @@ class Host:
 
     @property
     def blocks(self) -> List[effective.MatchBlock]:
-        """The Match blocks of the tree."""
+        """The Match blocks of the tree.
+
+        Raises:
+            Unsupported: sshd takes a line that is not understood here, so that blocks behind it would be missed.
+        """
         if self._blocks is None:
+            wrong = effective.check(self.tree)
+            if wrong and self.present.check() is None:
+                raise Unsupported(
+                    f"this line is not understood, so what follows it would not be seen: {wrong[0].message}",
+                    "take the line out, or report it together with the version of sshd",
+                    f"{wrong[0].path}:{wrong[0].line}",
+                )
             self._blocks = effective.match_blocks(self.tree)
         return self._blocks
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 import pytest
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Refused, Unsupported
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import (
     accounts,
     host,
@@ -297,3 +297,12 @@ def test_an_account_that_does_not_exist_is_refused(machine):
 def test_the_blocks_of_the_tree(machine):
     assert machine("Port 22\n").blocks == []
     assert [block.criteria for block in machine("Match User a\n").blocks] == [(("user", "a"),)]
+
+
+def test_a_line_that_only_sshd_understands_hides_no_block(machine):
+    """Blocks behind such a line would be asked about by nobody."""
+    one = machine("Port 22\nNoSuchKeyword x\nMatch User alice\nPermitTTY no\n")
+    with pytest.raises(Unsupported) as caught:
+        one.effective(ALICE)
+    assert caught.value.where == MAIN + ":2"
+    assert machine("NoSuchKeyword bad\n").blocks == [], "what sshd refuses too is said by others"
