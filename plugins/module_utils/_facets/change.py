@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A change: the one value that plan returns, apply takes and reports print. PRIVATE to the collection."""
 
-import difflib
 import hashlib
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -84,14 +83,4 @@ def _diff(change: Change) -> Dict[str, str]:
     return {"before": before, "after": after, "before_header": change.path, "after_header": change.path}
 
 
-def unified(change: Change) -> str:
-    """Return the diff of a file change as text."""
-    shown = _diff(change)
-    return "".join(
-        difflib.unified_diff(
-            shown.get("before", "").splitlines(True), shown.get("after", "").splitlines(True), change.path, change.path
-        )
-    )
-
-
-__all__ = ["Change", "NARROW", "Outcome", "WIDEN", "diffs", "digest", "report", "touches", "unified"]
+__all__ = ["Change", "NARROW", "Outcome", "WIDEN", "diffs", "digest", "report", "touches"]

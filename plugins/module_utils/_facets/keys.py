@@ -4,13 +4,14 @@
 """Facet keys: which public keys open which accounts. PRIVATE to the collection."""
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .._errors import Malformed, Refused, Unsupported
-from .._host import accounts, files, home_files, outside_files
+from .._host import accounts, files, home_files, key_command
 from .._host.host import Host
-from .._openssh import authorized_keys, key_options, keys, percent, strict_modes
+from .._openssh import authorized_keys, key_options, keys
 from .._openssh.version import SshdVersion
+from . import keyrings
 from .change import NARROW, WIDEN, Change, Outcome
 
 # Other characters that str.splitlines() splits at may stand in a comment.
@@ -50,54 +51,41 @@ class Desired(NamedTuple):
         return Desired(tuple(wishes))
 
 
-class Keyring(NamedTuple):
-    """One account as it is: its key files in sshd's order, and how strictly sshd looks at modes and RSA keys."""
-
-    account: accounts.Account
-    files: Tuple[home_files.HomeFile, ...]
-    strict: bool
-    minimum_rsa_bits: int
-
-
 class Current(NamedTuple):
     """What the facet sees of the host."""
 
     version: SshdVersion
-    keyrings: Dict[str, Keyring]
+    keyrings: Dict[str, keyrings.Keyring]
 
 
 def observe(host: Host, desired: Desired) -> Current:
     """Look at the key files of every account named."""
-    return Current(host.sshd.version, {wish.user: keyring(host, host.account(wish.user)) for wish in desired.wishes})
-
-
-def keyring(host: Host, account: accounts.Account) -> Keyring:
-    """Look at the key files that sshd reads for one account."""
-    answer = host.effective(account)
-    named = answer.get("authorizedkeysfile", (".ssh/authorized_keys",))
-    _own_files(named, account)
-    paths = key_file_paths(named, account)
-    found = tuple(_look(account, path) for path in paths)
-    strict = answer.get("strictmodes", ("yes",))[0] != "no"
-    return Keyring(account, found, strict, int(answer.get("requiredrsasize", ("0",))[0]))
-
-
-def key_file_paths(values: Sequence[str], account: accounts.Account) -> List[str]:
-    """Expand AuthorizedKeysFile for an account (sshd_config(5): %%, %h, %u, %U; relative to the home)."""
-    tokens = percent.of_account(account.name, account.home, account.uid)
-    paths = []
-    for word in " ".join(values).split():
-        if word.lower() == "none":
-            continue
-        path = percent.expand(word, tokens)
-        paths.append(path if path.startswith("/") else f"{account.home.rstrip('/')}/{path}")
-    return paths
+    users = dict.fromkeys(wish.user for wish in desired.wishes)
+    return Current(host.sshd.version, {user: keyrings.look(host, host.account(user)) for user in users})
 
 
 def outcome(params: Mapping[str, Any], host: Host) -> Outcome:
     """Return what is to be done on this host for these parameters."""
     desired = Desired.from_params(params)
-    return Outcome(plan(desired, observe(host, desired)), [])
+    return Outcome(plan(desired, observe(host, desired)), still_granted(desired, host))
+
+
+def still_granted(desired: Desired, host: Host) -> List[str]:
+    """Name the keys that shall be absent and that AuthorizedKeysCommand grants all the same."""
+    found = []
+    for wish in desired.wishes:
+        if wish.present:
+            continue
+        account = host.account(wish.user)
+        answer = host.effective(account)
+        listed = [key.blob for key in key_command.keys(key_command.output(answer, account), host.sshd.version)]
+        command = answer.get("authorizedkeyscommand", ("",))[0]
+        found += [
+            f"the key {key.fingerprint} of {wish.user} is still granted by AuthorizedKeysCommand {command}"
+            for key in wish.keys
+            if key.blob in listed
+        ]
+    return found
 
 
 def plan(desired: Desired, current: Current) -> List[Change]:
@@ -127,38 +115,6 @@ def _apply_one(change: Change, host: Host) -> None:
         home_files.replace(host.account(change.account), change.path, change.after, change.mode)
 
 
-def accepted(ring: Keyring, version: SshdVersion) -> List[keys.PublicKey]:
-    """Return the keys of an account that sshd would take from its files today, options apart."""
-    found = []
-    for document in readable(ring, version):
-        found += [key for key in (line.key for line in document.entries) if key and document.grants(key)]
-    return found
-
-
-def after(ring: Keyring, changes: Sequence[Change]) -> Keyring:
-    """Return the key files of an account as they will be once the changes are made."""
-    return ring._replace(files=tuple(_after(entry, changes) for entry in ring.files))
-
-
-def _after(entry: home_files.HomeFile, changes: Sequence[Change]) -> home_files.HomeFile:
-    modes = {change.path: change.mode for change in changes if change.kind in ("file", "mode")}
-    written = {change.path: change.after for change in changes if change.kind == "file"}
-    state = entry.state._replace(mode=modes.get(entry.state.path, entry.state.mode))
-    if state.path in written:
-        state = state._replace(kind="file", data=written[state.path])
-    above = [one._replace(mode=modes.get(one.path, one.mode)) for one in entry.directories]
-    return entry._replace(state=state, directories=tuple(above))
-
-
-def readable(ring: Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
-    """Return the key files that sshd would open, in its order."""
-    return [
-        authorized_keys.AuthorizedKeys.parse(entry.state.data, version)
-        for entry in ring.files
-        if entry.state.kind == "file" and _strict_problem(ring, entry) is None
-    ]
-
-
 def _wish(item: Mapping[str, Any], where: str) -> Wish:
     prefix = f"{where}." if where else ""
     given = item.get("key") or []
@@ -181,22 +137,7 @@ def _no_contradiction(wishes: Sequence[Wish]) -> None:
             )
 
 
-def _look(account: accounts.Account, path: str) -> home_files.HomeFile:
-    inside = path.startswith(account.home.rstrip("/") + "/")
-    return home_files.read(account, path) if inside else outside_files.read(account, path)
-
-
-def _own_files(values: Sequence[str], account: accounts.Account) -> None:
-    for word in " ".join(values).split():
-        if word.startswith("/") and not {"u", "U", "h"} & set(re.findall("%(.)", word)):
-            raise Refused(
-                f"AuthorizedKeysFile {word} is one file for all accounts: each key in it opens every account",
-                "let it name one file per account, such as /etc/ssh/keys/%u",
-                account.name,
-            )
-
-
-def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -> List[Change]:
+def _plan_account(ring: keyrings.Keyring, wishes: Sequence[Wish], version: SshdVersion) -> List[Change]:
     if not ring.files:
         raise Refused(
             f"sshd reads no key file for {ring.account.name} (AuthorizedKeysFile none)",
@@ -214,7 +155,7 @@ def _plan_account(ring: Keyring, wishes: Sequence[Wish], version: SshdVersion) -
     return changes
 
 
-def _entry_changes(ring: Keyring, entry: home_files.HomeFile, steps: Sequence[bytes]) -> List[Change]:
+def _entry_changes(ring: keyrings.Keyring, entry: home_files.HomeFile, steps: Sequence[bytes]) -> List[Change]:
     """Return the changes of one key file: additions widen and come first, removals narrow."""
     before, added, left = steps
     changes = _mode_changes(ring, entry, rewritten=left != before) if entry is ring.files[0] else []
@@ -251,7 +192,7 @@ def _writable(account: accounts.Account, entry: home_files.HomeFile) -> None:
         )
 
 
-def _parent_changes(ring: Keyring, entry: home_files.HomeFile) -> List[Change]:
+def _parent_changes(ring: keyrings.Keyring, entry: home_files.HomeFile) -> List[Change]:
     parent = entry.state.path.rpartition("/")[0]
     if entry.outside or parent in [directory.path for directory in entry.directories]:
         return []
@@ -259,7 +200,7 @@ def _parent_changes(ring: Keyring, entry: home_files.HomeFile) -> List[Change]:
     return [Change("keys", WIDEN, "directory", parent, f"create {parent}", mode=0o700, owner=name, account=name)]
 
 
-def _file_change(ring: Keyring, entry: home_files.HomeFile, phase: str, after: bytes) -> Change:
+def _file_change(ring: keyrings.Keyring, entry: home_files.HomeFile, phase: str, after: bytes) -> Change:
     state, name = entry.state, ring.account.name
     outside = entry.outside
     new_mode = 0o644 if outside else 0o600
@@ -278,12 +219,12 @@ def _file_change(ring: Keyring, entry: home_files.HomeFile, phase: str, after: b
     )
 
 
-def _documents(ring: Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
+def _documents(ring: keyrings.Keyring, version: SshdVersion) -> List[authorized_keys.AuthorizedKeys]:
     return [authorized_keys.AuthorizedKeys.parse(entry.state.data, version) for entry in ring.files]
 
 
 def _with_additions(
-    document: authorized_keys.AuthorizedKeys, wishes: Sequence[Wish], ring: Keyring, version: SshdVersion
+    document: authorized_keys.AuthorizedKeys, wishes: Sequence[Wish], ring: keyrings.Keyring, version: SshdVersion
 ) -> authorized_keys.AuthorizedKeys:
     present = [wish for wish in wishes if wish.present]
     for key in [key for wish in present for key in wish.keys]:
@@ -324,19 +265,19 @@ def _options(key: keys.PublicKey, wishes: Sequence[Wish], version: SshdVersion) 
     return parsed
 
 
-def _granted_elsewhere(key: keys.PublicKey, ring: Keyring, version: SshdVersion) -> bool:
+def _granted_elsewhere(key: keys.PublicKey, ring: keyrings.Keyring, version: SshdVersion) -> bool:
     for entry, document in list(zip(ring.files, _documents(ring, version)))[1:]:
-        if entry.state.kind == "file" and _strict_problem(ring, entry) is None:
+        if entry.state.kind == "file" and keyrings.strict_problem(ring, entry) is None:
             if document.with_key(key, None).render() == document.render():
                 return True
     return False
 
 
-def _mode_changes(ring: Keyring, target: home_files.HomeFile, *, rewritten: bool) -> List[Change]:
+def _mode_changes(ring: keyrings.Keyring, target: home_files.HomeFile, *, rewritten: bool) -> List[Change]:
     if not ring.strict:
         return []
     account = ring.account
-    if not rewritten and _strict_problem(ring, target) is None:
+    if not rewritten and keyrings.strict_problem(ring, target) is None:
         return []
     changes = []
     for state in target.directories + ((target.state,) if not rewritten else ()):
@@ -364,30 +305,4 @@ def _mode_changes(ring: Keyring, target: home_files.HomeFile, *, rewritten: bool
     return changes
 
 
-def _strict_problem(ring: Keyring, entry: home_files.HomeFile) -> Optional[str]:
-    if not ring.strict:
-        return None
-    states = [entry.state] + list(reversed(entry.directories))
-    components = [
-        strict_modes.PathStat(state.path, state.kind, state.mode, state.uid, state.gid)
-        for state in states
-        if state.kind != "missing"
-    ]
-    return strict_modes.strict_modes_problem(components, ring.account.uid, ring.account.home) if components else None
-
-
-__all__ = [
-    "Current",
-    "Desired",
-    "Keyring",
-    "Wish",
-    "accepted",
-    "after",
-    "apply",
-    "key_file_paths",
-    "keyring",
-    "observe",
-    "outcome",
-    "plan",
-    "readable",
-]
+__all__ = ["Current", "Desired", "Wish", "apply", "observe", "outcome", "plan", "still_granted"]

@@ -14,7 +14,7 @@ from .._host.sshd import Answer
 from .._openssh import authorized_keys
 from .._openssh import keys as public_keys
 from .._openssh.sshd_tree import Tree
-from . import keys
+from . import keyrings
 from .change import Change
 
 
@@ -40,7 +40,7 @@ class _Case(NamedTuple):
     account: accounts.Account
     before: Answer
     after: Answer
-    ring: keys.Keyring
+    ring: keyrings.Keyring
 
 
 def answers(names: Sequence[str], planned: Planned, host: Host) -> Dict[str, Answer]:
@@ -78,8 +78,8 @@ def _one(
     try:
         mine = [change for change in planned.changes if change.facet == "keys"]
         before = host.effective(account)
-        ring = keys.keyring(host, account)
-        case = _Case(account, before, said[name], keys.after(ring, mine))
+        ring = keyrings.look(host, account)
+        case = _Case(account, before, said[name], keyrings.after(ring, mine))
         found = _configuration(case, host)
         if found or not planned.complete:
             return found
@@ -108,7 +108,7 @@ def _configuration(case: _Case, host: Host) -> Optional[Refused]:
 
 def _any_key(case: _Case, host: Host) -> Optional[Refused]:
     version = host.sshd.version
-    if keys.accepted(case.ring, version) or _from_elsewhere(case.after, "trustedusercakeys"):
+    if keyrings.accepted(case.ring, version) or _from_elsewhere(case.after, "trustedusercakeys"):
         return None
     if key_command.keys(key_command.output(case.after, case.account), version):
         return None
@@ -119,10 +119,10 @@ def _any_key(case: _Case, host: Host) -> Optional[Refused]:
     )
 
 
-def _key(case: _Case, today: keys.Keyring, way: Way, host: Host) -> Optional[Refused]:
+def _key(case: _Case, today: keyrings.Keyring, way: Way, host: Host) -> Optional[Refused]:
     key = public_keys.parse_public_key(way.key, "identity_key")
     version, name = host.sshd.version, case.account.name
-    documents = keys.readable(case.ring, version)
+    documents = keyrings.readable(case.ring, version)
     why = rules.key_type_problem(case.after, key.type)
     if why is None and not key.is_certificate:
         why = public_keys.usable(key, version, case.ring.minimum_rsa_bits)
@@ -130,7 +130,7 @@ def _key(case: _Case, today: keys.Keyring, way: Way, host: Host) -> Optional[Ref
         request = authorized_keys.LoginRequest(
             version, name, host.client, host.client_name(case.after), int(time.time()), False, _ahead_of_utc()
         )
-        why = _refusal(documents, keys.readable(today, version), key, request)
+        why = _refusal(documents, keyrings.readable(today, version), key, request)
     elsewhere = _from_elsewhere(case.after, "authorizedkeyscommand") or _from_elsewhere(case.after, "trustedusercakeys")
     if why is None or (elsewhere and not any(document.of_key(key) for document in documents)):
         return None

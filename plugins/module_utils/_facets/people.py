@@ -10,7 +10,7 @@ from .._errors import HostError, LatchkeyError, Refused
 from .._host import accounts, key_command, logins
 from .._host.host import Host
 from .._openssh.keys import PublicKey, same_key
-from . import keys
+from . import keyrings, keys
 
 
 def look(desired: Mapping[str, Mapping[str, Any]], days: int, host: Host) -> List[access.Person]:
@@ -82,7 +82,7 @@ def _has_key(account: accounts.Account, withdrawn: List[PublicKey], at: Tuple[Ho
     host, command = at
     version = host.sshd.version
     try:
-        accepted = keys.accepted(keys.keyring(host, account), version)
+        accepted = keyrings.accepted(keyrings.look(host, account), version)
     except (Refused, HostError):
         # A home that is made at the first login, for example: the command gives keys all the same.
         accepted = []

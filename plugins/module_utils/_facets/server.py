@@ -347,7 +347,8 @@ def _way_in_first(current: Current, changes: List[Change]) -> List[Change]:
 def _reload_changes(current: Current, changes: List[Change]) -> List[Change]:
     if not changes and not current.listener:
         return []
-    what = "make sshd read its configuration" + (f": {current.listener}" if current.listener and not changes else "")
+    what = "start sshd anew" if current.verb == "restart" else "make sshd read its configuration"
+    what += f": {current.listener}" if current.listener and not changes else ""
     return changes + [Change("server", NARROW, current.verb, current.unit, what)]
 
 

@@ -45,7 +45,7 @@ def replace(account: accounts.Account, path: str, data: bytes, mode: int) -> Non
 
 
 def set_mode(account: accounts.Account, path: str, mode: int) -> None:
-    """Change the mode of a file or directory below (or of) the account's home, as the account."""
+    """Change the mode of a file or directory below the account's home, as the account."""
     _as_owner(account, path, lambda: _set_mode(account, _parts(account, path), mode))
 
 
@@ -237,9 +237,6 @@ def _make(parent: int, name: str, label: Optional[bytes]) -> int:
 
 
 def _set_mode(account: accounts.Account, parts: Sequence[str], mode: int) -> None:
-    if not parts:
-        os.chmod(account.home, mode)
-        return
     parent, unused = _walk(account, parts[:-1])
     if parent is None:
         raise HostError("is gone", where=os.path.join(account.home, *parts))

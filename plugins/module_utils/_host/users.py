@@ -7,7 +7,6 @@ Whoever owns a home directory can swap a directory for a link between two steps 
 root cannot be led anywhere its user could not go, and it also works where root may not (NFS with root_squash).
 """
 
-import errno
 import os
 import pickle
 import select
@@ -119,9 +118,4 @@ def become(account: accounts.Account) -> None:
             raise HostError(f"root could not be given up for {account.name}")
 
 
-def missing(error: OSError) -> bool:
-    """Say whether an error means that nothing is there."""
-    return error.errno in (errno.ENOENT, errno.ENOTDIR)
-
-
-__all__ = ["become", "missing", "run_as"]
+__all__ = ["become", "run_as"]

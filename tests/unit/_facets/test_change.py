@@ -54,9 +54,3 @@ def test_diffs_show_files_as_text_and_everything_else_as_a_line():
         {"prepared": "sshd.service: read it\n"},
     ]
     assert change.diffs([]) == []
-
-
-def test_unified_diffs():
-    file = Change("server", NARROW, "file", "/etc/x", "w", before=b"same\na\n", existed=True, after=b"same\nb\n")
-    assert change.unified(file).splitlines() == ["--- /etc/x", "+++ /etc/x", "@@ -1,2 +1,2 @@", " same", "-a", "+b"]
-    assert change.unified(Change("server", NARROW, "reload", "u", "r")) == ""

@@ -4,13 +4,14 @@
 """The facet keys without a machine: from what an account has and what was asked to the changes between them."""
 
 import base64
+import collections
 import struct
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused, Unsupported
-from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keys
+from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keyrings, keys
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets.change import NARROW, WIDEN
-from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files
+from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, key_command
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import version
 
 UID = 1001
@@ -58,7 +59,7 @@ def outside(data, mode=0o644, path="/etc/ssh/keys/alice"):
 def plan(found, wishes, strict=True, sshd=version.EL9):
     """Return the changes for alice; ``wishes`` are parameters of accounts."""
     desired = keys.Desired.from_params({"accounts": [dict({"user": "alice"}, **wish) for wish in wishes]})
-    ring = keys.Keyring(ALICE, tuple(found), strict, False)
+    ring = keyrings.Keyring(ALICE, tuple(found), strict, False)
     return keys.plan(desired, keys.Current(sshd, {"alice": ring}))
 
 
@@ -222,13 +223,13 @@ def test_files_outside_homes_belong_to_root():
     ],
 )
 def test_key_file_paths(values, paths):
-    assert keys.key_file_paths(values, ALICE) == paths
+    assert keyrings.paths(values, ALICE) == paths
 
 
 def test_a_home_with_a_percent_sign_is_taken_as_it_is():
     odd = ALICE._replace(home="/home/%u/")
-    assert keys.key_file_paths(("%h/k", "k"), odd)[1] == "/home/%u/k"
-    assert keys.key_file_paths(("%h/k",), odd)[0].replace("//", "/") == "/home/%u/k"
+    assert keyrings.paths(("%h/k", "k"), odd)[1] == "/home/%u/k"
+    assert keyrings.paths(("%h/k",), odd)[0].replace("//", "/") == "/home/%u/k"
 
 
 # ---- StrictModes -----------------------------------------------------------------------------------------------------
@@ -319,7 +320,7 @@ def test_each_account_is_planned_once_in_the_order_given():
     bob = ALICE._replace(name="bob", home="/home/alice")
     desired = keys.Desired.from_params({"accounts": [
         {"user": "bob", "key": [K1]}, {"user": "alice", "key": [K1]}, {"user": "bob", "key": [K2]}]})
-    rings = {name: keys.Keyring(account, (home_file(b""),), True, False)
+    rings = {name: keyrings.Keyring(account, (home_file(b""),), True, False)
              for name, account in (("alice", ALICE), ("bob", bob))}
     changes = keys.plan(desired, keys.Current(version.EL9, rings))
     assert [(change.account, change.after) for change in changes] == [("bob", text(K1, K2)), ("alice", text(K1))]
@@ -342,13 +343,13 @@ def test_each_account_is_planned_once_in_the_order_given():
     ],
 )
 def test_keys_that_sshd_takes_today(found, strict, count):
-    ring = keys.Keyring(ALICE, tuple(found), strict, False)
-    assert len(keys.accepted(ring, version.EL9)) == count
+    ring = keyrings.Keyring(ALICE, tuple(found), strict, False)
+    assert len(keyrings.accepted(ring, version.EL9)) == count
 
 
 def test_a_key_of_a_certificate_authority_lets_nobody_in_by_itself():
-    ring = keys.Keyring(ALICE, (home_file(text("cert-authority " + K1)),), True, False)
-    assert keys.accepted(ring, version.EL9) == []
+    ring = keyrings.Keyring(ALICE, (home_file(text("cert-authority " + K1)),), True, False)
+    assert keyrings.accepted(ring, version.EL9) == []
 
 
 # ---- apply -----------------------------------------------------------------------------------------------------------
@@ -413,8 +414,8 @@ def test_outside_homes_modes_are_not_repaired_and_count():
     with pytest.raises(Refused) as caught:
         plan([outside(text(K1), mode=0o664)], [{"key": [K1]}])
     assert caught.value.where == "/etc/ssh/keys/alice"
-    ring = keys.Keyring(ALICE, (outside(text(K1), mode=0o664),), True, 0)
-    assert keys.accepted(ring, version.EL9) == []
+    ring = keyrings.Keyring(ALICE, (outside(text(K1), mode=0o664),), True, 0)
+    assert keyrings.accepted(ring, version.EL9) == []
 
 
 @pytest.mark.parametrize(
@@ -429,14 +430,28 @@ def test_outside_homes_modes_are_not_repaired_and_count():
     ],
 )
 def test_one_file_for_everybody_is_refused(monkeypatch, value, own):
-    monkeypatch.setattr(keys, "_look", lambda account, path: outside(None))
+    monkeypatch.setattr(keyrings, "_look", lambda account, path: outside(None))
 
     class Host:
         def effective(self, account):
             return {"authorizedkeysfile": (value,)}
 
     if own:
-        assert keys.keyring(Host(), ALICE).account == ALICE
+        assert keyrings.look(Host(), ALICE).account == ALICE
     else:
         with pytest.raises(Refused, match="one file for all accounts"):
-            keys.keyring(Host(), ALICE)
+            keyrings.look(Host(), ALICE)
+
+
+def test_keys_that_a_command_grants_all_the_same_are_named(monkeypatch):
+    class Host(FakeHost):
+        sshd = collections.namedtuple("Sshd", "version")(version.EL9)
+
+        def effective(self, account):
+            return {"authorizedkeyscommand": ("/usr/bin/keys",)}
+
+    monkeypatch.setattr(key_command, "output", lambda answer, account: text(K1, "cert-authority " + K2))
+    desired = keys.Desired.from_params({"accounts": [
+        {"user": "alice", "key": [K1, K2], "state": "absent"}, {"user": "bob", "key": [K1]}]})
+    (found,) = keys.still_granted(desired, Host())
+    assert "of alice is still granted by AuthorizedKeysCommand /usr/bin/keys" in found

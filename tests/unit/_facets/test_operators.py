@@ -9,7 +9,7 @@ import struct
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError
-from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keys, operators
+from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keyrings, keys, operators
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, key_command
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import version
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.effective import Connection
@@ -52,7 +52,7 @@ def ring(text, mode=0o600):
     kind = "file" if text else "missing"
     state = files.FileState(PATH, kind, text.encode(), mode, 1001, 1001)
     above = tuple(files.FileState(path, "dir", b"", 0o700, 1001, 1001) for path in ("/home/ops", "/home/ops/.ssh"))
-    return keys.Keyring(OPS, (home_files.HomeFile(state, above),), True, 0)
+    return keyrings.Keyring(OPS, (home_files.HomeFile(state, above),), True, 0)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def ask(monkeypatch):
 
     def ask(text="", wishes=(), names=(), way=WAY, today=None, planned=None, **more):
         found = ring(text, **more)
-        monkeypatch.setattr(keys, "keyring", lambda host, who: found)
+        monkeypatch.setattr(keyrings, "look", lambda host, who: found)
         host = FakeHost(today, planned)
         changes = []
         if wishes:
@@ -156,7 +156,7 @@ def test_what_goes_wrong_while_looking_is_their_problem(ask, monkeypatch):
 
 
 def test_without_all_keys_known_only_the_configuration_is_judged(ask, monkeypatch):
-    monkeypatch.setattr(keys, "keyring", lambda host, who: ring(""))
+    monkeypatch.setattr(keyrings, "look", lambda host, who: ring(""))
     planned = operators.Planned([], None, False)
     assert operators.problems(["ops"], WAY, planned, FakeHost()) == []
     assert len(operators.problems(["ops"], WAY, planned, FakeHost({"denyusers": ("ops",)}))) == 1

@@ -7,7 +7,7 @@ import collections
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Malformed, Refused
-from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keys, operators, server, together
+from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keyrings, keys, operators, server, together
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets.change import NARROW, WIDEN, Change, Outcome
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, key_command, logins
 from ansible_collections.latchkey.ssh.plugins.module_utils._host.logins import Login
@@ -81,11 +81,11 @@ def world(monkeypatch):
             raise Refused("its home is a link", "", who.home)
         text = (KEY + "\n").encode() if who.name in world.keys else b""
         state = files.FileState("/k", "file", text, 0o600, who.uid, who.uid)
-        return keys.Keyring(who, (home_files.HomeFile(state, ()),), True, False)
+        return keyrings.Keyring(who, (home_files.HomeFile(state, ()),), True, False)
 
     monkeypatch.setattr(keys, "outcome", outcome("keys"))
     monkeypatch.setattr(server, "outcome", outcome("server"))
-    monkeypatch.setattr(keys, "keyring", keyring)
+    monkeypatch.setattr(keyrings, "look", keyring)
     monkeypatch.setattr(logins, "recent", lambda days: list(world.logins))
     monkeypatch.setattr(accounts, "with_passwords", list)
     monkeypatch.setattr(accounts, "find", lambda name: account(name, "unknown") if name == "ldap" else None)
