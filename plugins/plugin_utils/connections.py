@@ -113,9 +113,11 @@ def _host_key_arguments(connection: Any, policy: HostKeyPolicy, words: list[str]
 
 def user_of(action: Any) -> str:
     """Return the account that Ansible connects as: what it was told, else what the client would take (ssh_config)."""
-    told = action._connection.get_option("remote_user") or action._play_context.remote_user
-    if told:
-        return str(told)
+    connection = action._connection
+    proven = isinstance(connection, core_ssh.Connection)
+    told = (connection.get_option("remote_user") if proven else "") or action._play_context.remote_user
+    if told or not proven:
+        return str(told or "")
     cleaned = [ssh_arguments.clean(action._connection.get_option(name) or "").words for name in _MIXING]
     return client_view(action._connection, [word for words in cleaned for word in words]).get("user", [""])[0]
 

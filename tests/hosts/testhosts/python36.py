@@ -12,7 +12,8 @@ from pathlib import Path
 from .common import CACHE, digest, run, text
 
 PLACES = (
-    "~/.pyenv/versions/3.6.*/bin/python3.6",
+    # CI gives its tools a home of their own, and keeps PYENV_ROOT.
+    os.environ.get("PYENV_ROOT", "~/.pyenv") + "/versions/3.6.*/bin/python3.6",
     "/usr/local/bin/python3.6",
     "/usr/bin/python3.6",
     "/opt/python*3.6*/bin/python3.6",
