@@ -94,7 +94,7 @@ class ActionModule(ActionBase):
             shown["refused"] = [*shown["refused"], results.describe(proof.problem)]
         shown.update(reached="key", proofs=[proof.record()], accepted_host_key=_accepted(proof.reached))
         if not shown.get("planned") and not shown["refused"]:
-            problem = None if shown.get("conflicts") else proofs.offer_problem(proof, self._task.args["desired"])
+            problem = proofs.offer_problem(proof, self._task.args["desired"])
             if problem is not None:
                 shown["refused"] = [results.describe(problem)]
             self._prove_others(caller, shown)

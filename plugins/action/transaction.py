@@ -138,7 +138,7 @@ class _Run:
         left += [results.sentence(refusal) for refusal in proof.result.get("refused", [])]
         if left:
             raise HostError(f"after the change this was still to do: {'; '.join(left)}", "look at the host", "proof")
-        problem = None if self._result["conflicts"] else proofs.offer_problem(proof, self._desired)
+        problem = proofs.offer_problem(proof, self._desired)
         if problem is not None:
             raise problem
 

@@ -189,6 +189,12 @@ reached:
   description: V(key) where the operator's key worked, V(configured) where Ansible's own way was used.
   returned: by the action
   type: str
+methods:
+  description: The authentication methods that sshd offers the connecting account once the plan is carried out.
+  returned: by the module
+  type: list
+  elements: str
+  sample: [publickey]
 login:
   description: The nonce and the user id of this login.
   returned: by the module

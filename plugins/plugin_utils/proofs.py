@@ -104,12 +104,12 @@ def run_module(
 
 
 def offer_problem(proof: Proof, desired: Mapping[str, Any]) -> LatchkeyError | None:
-    """Say how the methods a host offers differ from those asked for, as far as it has them; None where they do not."""
+    """Say how the methods a host offers differ from those its configuration comes to; None where they do not."""
     asked = (desired.get("server") or {}).get("methods") or ()
     wanted = set(proof.result.get("methods") or asked)
     if not asked or offers_only(proof.offered, wanted):
         return None
-    reason = f"the host offers {', '.join(proof.offered)}, but {', '.join(sorted(wanted))} was asked for"
+    reason = f"the host offers {', '.join(proof.offered)}, but its configuration says {', '.join(sorted(wanted))}"
     return HostError(
         reason, "look for a listener that did not read its configuration: `systemctl restart sshd`", "proof"
     )

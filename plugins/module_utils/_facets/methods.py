@@ -62,10 +62,16 @@ def unmet(rule: Rule, answer: Answer) -> Optional[str]:
     return None if not values or values[0].lower() in rule.allowed else values[0]
 
 
-def offered(methods: Sequence[str], answer: Answer) -> List[str]:
-    """Return those of the wanted methods that sshd offers: what may stay is never switched on here."""
-    switches = {"gssapi-with-mic": "gssapiauthentication", "hostbased": "hostbasedauthentication"}
-    return [name for name in methods if name not in switches or answer.get(switches[name], ("no",))[0] == "yes"]
+def offered(answer: Answer) -> List[str]:
+    """Return the methods that sshd offers with these effective values, also those that a foreign line keeps on."""
+    switches = {
+        "publickey": "pubkeyauthentication",
+        "gssapi-with-mic": "gssapiauthentication",
+        "hostbased": "hostbasedauthentication",
+        "password": "passwordauthentication",
+        "keyboard-interactive": "kbdinteractiveauthentication",
+    }
+    return [name for name, switch in switches.items() if answer.get(switch, ("no",))[0] == "yes"]
 
 
 def also_printed(version: SshdVersion) -> Dict[str, Tuple[str, ...]]:

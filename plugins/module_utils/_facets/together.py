@@ -29,7 +29,7 @@ class Policy(NamedTuple):
 class Everything(NamedTuple):
     """What a run would do on this host: changes in order, foreign lines that win, who is stranded, what is refused.
 
-    ``methods`` are those of the wanted methods that the planned sshd really offers.
+    ``methods`` are those that the planned sshd offers the connecting account.
     """
 
     changes: List[Change]
@@ -85,15 +85,12 @@ def plan(
 def _offered(
     desired: Mapping[str, Mapping[str, Any]], way: Optional[Way], planned: Planned, host: Host
 ) -> Sequence[str]:
-    wanted = (desired.get("server") or {}).get("methods") or ()
-    if not set(wanted) - {"publickey"}:
-        return wanted
     try:
         said = operators.answers([way.user], planned, host) if way else {}
-        return methods.offered(wanted, said[way.user] if way and said else host.present.ask(None))
+        return methods.offered(said[way.user] if way and said else host.present.ask(None))
     except LatchkeyError:
         # What is wrong with sshd is among the refusals already.
-        return wanted
+        return (desired.get("server") or {}).get("methods") or ()
 
 
 def effective_user() -> int:
