@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import time
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError
 
@@ -56,28 +56,35 @@ def lines(argv: Sequence[str], seconds: float) -> Iterator[str]:
         HostError: the program is missing, or has not ended after ``seconds``.
     """
     end = time.monotonic() + seconds
-    try:
-        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=_ENVIRONMENT, cwd="/",
-        )
-    except OSError as error:
-        raise HostError(f"`{argv[0]}` cannot be run: {error.strerror}") from error
-    assert process.stdout is not None
+    reader, process = _start(argv)
     rest = b""
     try:
         while True:
-            if not select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise HostError(f"`{argv[0]}` did not end within {seconds:g} s")
-            part = os.read(process.stdout.fileno(), 1 << 16)
+            part = os.read(reader, 1 << 16)
             *whole, rest = (rest + part).split(b"\n") if part else [rest, b""]
             yield from (line.decode("utf-8", "replace") for line in whole if part or line)
             if not part:
                 return
     finally:
+        os.close(reader)
         process.kill()
-        process.stdout.close()
         process.wait()
+
+
+def _start(argv: Sequence[str]) -> Tuple[int, "subprocess.Popen[bytes]"]:
+    reader, writer = os.pipe()
+    try:
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            list(argv), stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/"
+        )
+    except OSError as error:
+        os.close(reader)
+        raise HostError(f"`{argv[0]}` cannot be run: {error.strerror}") from error
+    finally:
+        os.close(writer)
+    return reader, process
 
 
 def find(name: str) -> Optional[str]:
