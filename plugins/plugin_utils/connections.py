@@ -61,14 +61,10 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
         user: another account than the one Ansible connects as.
     """
     connection = _clone(action)
-    cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
-    words = [word for name in _MIXING for word in cleaned[name].words]
+    words, jump = _own_arguments(connection)
     prefix = [*ssh_arguments.FRESH, *_host_key_arguments(connection, policy, words)]
-    prefix += _jump(connection, words, next((one.jump for one in cleaned.values() if one.jump), ""), policy)
-    prefix += identity.arguments()
-    for name, arguments in cleaned.items():
-        connection.set_option(name, ssh_arguments.join(arguments.words))
-    connection.set_option("ssh_args", ssh_arguments.join([*prefix, *cleaned["ssh_args"].words]))
+    prefix += [*_jump(connection, words, jump, policy), *identity.arguments()]
+    _set_arguments(connection, prefix)
     _without_password(connection)
     if identity.path:
         connection.set_option("private_key_file", identity.path)
@@ -87,15 +83,23 @@ def configured(action: Any, policy: HostKeyPolicy) -> Any:
     It shares no connection either: core cuts short what sudo says while a ControlPersist client is still leaving.
     """
     connection = _clone(action)
-    cleaned = {name: ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING}
-    words = [word for name in _MIXING for word in cleaned[name].words]
-    jump = next((one.jump for one in cleaned.values() if one.jump), "")
+    words, jump = _own_arguments(connection)
     prefix = [*ssh_arguments.UNSHARED, "-v", *_host_key_arguments(connection, policy, words)]
-    prefix += ["-J", jump] if jump else []
-    for name, arguments in cleaned.items():
-        connection.set_option(name, ssh_arguments.join(arguments.words))
-    connection.set_option("ssh_args", ssh_arguments.join([*prefix, *cleaned["ssh_args"].words]))
+    _set_arguments(connection, prefix + (["-J", jump] if jump else []))
     return connection
+
+
+def _own_arguments(connection: Any) -> tuple[list[str], str]:
+    """Return the user's own ssh arguments without what would spoil a login, and the ProxyJump among them."""
+    cleaned = [ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING]
+    return [word for one in cleaned for word in one.words], next((one.jump for one in cleaned if one.jump), "")
+
+
+def _set_arguments(connection: Any, prefix: list[str]) -> None:
+    """Put ``prefix`` before the user's own arguments, which lose what would spoil a login."""
+    for name in _MIXING:
+        words = ssh_arguments.clean(connection.get_option(name) or "").words
+        connection.set_option(name, ssh_arguments.join([*prefix, *words] if name == "ssh_args" else words))
 
 
 def _host_key_arguments(connection: Any, policy: HostKeyPolicy, words: list[str]) -> list[str]:
@@ -118,14 +122,12 @@ def user_of(action: Any) -> str:
     told = (connection.get_option("remote_user") if proven else "") or action._play_context.remote_user
     if told or not proven:
         return str(told or "")
-    cleaned = [ssh_arguments.clean(action._connection.get_option(name) or "").words for name in _MIXING]
-    return client_view(action._connection, [word for words in cleaned for word in words]).get("user", [""])[0]
+    return client_view(connection, _own_arguments(connection)[0]).get("user", [""])[0]
 
 
 def tries_by_itself(action: Any, path: str) -> bool:
     """Say whether the client offers this key file without being told (ssh_config, or one of its defaults)."""
-    cleaned = [ssh_arguments.clean(action._connection.get_option(name) or "").words for name in _MIXING]
-    view = client_view(action._connection, [word for words in cleaned for word in words])
+    view = client_view(action._connection, _own_arguments(action._connection)[0])
     return path in [os.path.abspath(os.path.expanduser(one)) for one in view.get("identityfile", [])]
 
 
