@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The boundary to Ansible: argument specs, errors, results, check mode. PRIVATE to the collection."""
 
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ._errors import LatchkeyError, Refused
 from ._facets import change as changes
-from ._facets import together
+from ._facets import guarding, together
 from ._facets.change import NARROW, WIDEN, Change
+from ._guard import fence, guardian
 from ._host.host import Host
 
 ACCOUNT_SPEC: Dict[str, Any] = dict(
@@ -27,6 +28,7 @@ AUTHORIZED_KEYS_SPEC: Dict[str, Any] = dict(
     state=dict(type="str", choices=["present", "absent"], default="present"),
 )
 PHASE_SPEC: Dict[str, Any] = dict(phase=dict(type="str", choices=["all", "widen", "narrow"], default="all"))
+TRANSACTION_SPEC: Dict[str, Any] = dict(transaction=dict(type="str"))
 MATCH_SPEC: Dict[str, Any] = dict(
     criteria=dict(type="str", required=True),
     settings=dict(type="dict", required=True),
@@ -37,15 +39,27 @@ SSHD_CONFIG_SPEC: Dict[str, Any] = dict(
     match=dict(type="list", elements="dict", options=MATCH_SPEC),
     foreign=dict(type="str", choices=["refuse", "report"], default="refuse"),
 )
+DESIRED_OPTIONS: Dict[str, Any] = dict(
+    keys=dict(type="dict", options=AUTHORIZED_KEYS_SPEC, no_log=False),
+    server=dict(type="dict", options=SSHD_CONFIG_SPEC),
+)
+CONFIRM_SPEC: Dict[str, Any] = dict(
+    type="dict",
+    options=dict(id=dict(type="str", required=True), nonce=dict(type="str", required=True, no_log=False)),
+)
+GUARD_SPEC: Dict[str, Any] = dict(
+    state=dict(type="str", choices=["armed", "extended", "reverted"], default="armed"),
+    transaction=dict(type="str"),
+    timeout=dict(type="int", default=300),
+    operators=dict(type="list", elements="str"),
+    touches=dict(type="list", elements="path", default=[]),
+    accounts=dict(type="list", elements="str", default=[]),
+    desired=dict(type="dict", default={}, options=DESIRED_OPTIONS),
+    by=dict(type="str"),
+)
 PLAN_SPEC: Dict[str, Any] = dict(
-    desired=dict(
-        type="dict",
-        required=True,
-        options=dict(
-            keys=dict(type="dict", options=AUTHORIZED_KEYS_SPEC, no_log=False),
-            server=dict(type="dict", options=SSHD_CONFIG_SPEC),
-        ),
-    ),
+    desired=dict(type="dict", default={}, options=DESIRED_OPTIONS),
+    confirm=CONFIRM_SPEC,
     # These two are read by the action of the same name, on the controller.
     identity=dict(type="dict"),
     host_key=dict(type="raw", no_log=False),
@@ -74,7 +88,8 @@ def describe(error: LatchkeyError) -> Dict[str, str]:
 
 def run_facet(spec: Mapping[str, Any], facet: Any) -> None:
     """Run the module of one facet: plan, and apply unless in check mode."""
-    module = AnsibleModule(argument_spec=dict(spec, **PHASE_SPEC), supports_check_mode=True)
+    arguments = dict(spec, **dict(PHASE_SPEC, **TRANSACTION_SPEC))
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     run(module, lambda module: _facet_result(module, facet))
 
 
@@ -85,7 +100,7 @@ def run_plan() -> None:
 
 
 def _facet_result(module: AnsibleModule, facet: Any) -> Dict[str, Any]:
-    with Host() as host:
+    with Host(fence.Fence(module.params["transaction"] or "", guardian.Site())) as host:
         outcome = facet.outcome(module.params, host)
         phases = (WIDEN, NARROW) if module.params["phase"] == "all" else (module.params["phase"],)
         if not module.check_mode:
@@ -127,6 +142,7 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
     way = together.Way(params["identity_user"], key) if params.get("identity_user") and key else None
     with Host() as host:
         found = together.plan(desired, policy, params["operators"], host, way=way)
+    confirmed = _confirm(params.get("confirm"), found)
     return dict(
         _result(found.changes, found.conflicts),
         changed=False,
@@ -136,7 +152,29 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
         login=login,
         sshd_version=found.sshd_version,
         methods=list(found.methods),
+        **confirmed,
     )
+
+
+def _confirm(asked: Optional[Mapping[str, str]], found: together.Everything) -> Dict[str, Any]:
+    """Confirm a transaction by this very login, if nothing is left to do."""
+    if not asked:
+        return {}
+    if found.changes or found.refused:
+        return dict(confirm=dict(answer="NOT_ASKED", reason="something is still to do"))
+    return dict(confirm=guarding.confirm(asked["id"], asked["nonce"]))
+
+
+def run_guard() -> None:
+    """Run the module ``guard``: arm, extend or revert a transaction."""
+    required = [("state", "extended", ["transaction"]), ("state", "reverted", ["transaction"])]
+    module = AnsibleModule(argument_spec=dict(GUARD_SPEC), supports_check_mode=True, required_if=required)
+    run(module, lambda module: guarding.run(module.params, check_mode=module.check_mode))
+
+
+def run_guard_info() -> None:
+    """Run the module ``guard_info``: what is known about the transaction of this host."""
+    run(AnsibleModule(argument_spec={}, supports_check_mode=True), lambda module: guarding.info())
 
 
 __all__ = [
@@ -147,5 +185,7 @@ __all__ = [
     "describe",
     "run",
     "run_facet",
+    "run_guard",
+    "run_guard_info",
     "run_plan",
 ]

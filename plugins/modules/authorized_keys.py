@@ -61,6 +61,7 @@ options:
     default: all
 extends_documentation_fragment:
   - latchkey.ssh.attributes
+  - latchkey.ssh.transaction
 """
 
 EXAMPLES = r"""

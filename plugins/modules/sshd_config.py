@@ -55,6 +55,7 @@ options:
     default: all
 extends_documentation_fragment:
   - latchkey.ssh.attributes
+  - latchkey.ssh.transaction
 """
 
 EXAMPLES = r"""

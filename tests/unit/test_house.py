@@ -46,6 +46,8 @@ BUILTIN_GENERICS = {"list", "dict", "tuple", "set", "frozenset", "type"}
 
 LONGEST_FUNCTION = 40
 LONGEST_FILE = 400
+# Copied to hosts as it is, and complete without any other file.
+LONGEST_ALONE = {"plugins/module_utils/_guard/guardian.py": 1300}
 LONGEST_MAIN = 25
 MOST_POSITIONAL = 4
 
@@ -194,8 +196,9 @@ def too_long(source):
     complaints = [at(source, f.lineno, "%s has %d lines, more than %d" % (f.name, length(f), LONGEST_FUNCTION))
                   for f in functions(source) if length(f) > LONGEST_FUNCTION]
     lines = source.text.count("\n")
-    if lines > LONGEST_FILE:
-        complaints.append("%s has %d lines, more than %d" % (source.path, lines, LONGEST_FILE))
+    most = LONGEST_ALONE.get(source.path, LONGEST_FILE)
+    if lines > most:
+        complaints.append("%s has %d lines, more than %d" % (source.path, lines, most))
     return complaints
 
 

@@ -107,12 +107,14 @@ def apply(changes: Sequence[Change], phase: str, host: Host, done: List[Change])
 
 
 def _apply_one(change: Change, host: Host) -> None:
-    if not change.account:
-        files.replace(change.path, change.after, change.mode)
-    elif change.kind == "mode":
-        home_files.set_mode(host.account(change.account), change.path, change.mode)
-    elif change.kind == "file":
-        home_files.replace(host.account(change.account), change.path, change.after, change.mode)
+    account = host.account(change.account) if change.account else None
+    with host.fence.writing(change.path, change.after if change.kind == "file" else None, account):
+        if account is None:
+            files.replace(change.path, change.after, change.mode)
+        elif change.kind == "mode":
+            home_files.set_mode(account, change.path, change.mode)
+        elif change.kind == "file":
+            home_files.replace(account, change.path, change.after, change.mode)
 
 
 def _wish(item: Mapping[str, Any], where: str) -> Wish:

@@ -164,7 +164,7 @@ def render(desired: Desired, current: Current) -> bytes:
 def apply(changes: Sequence[Change], phase: str, host: Host, done: List[Change]) -> None:
     """Write the files of one phase and make sshd read them; what was made, and stays, is added to ``done``.
 
-    On failure the files are put back as they were.
+    On failure the files are put back as they were; inside a transaction that is left to its revert.
     """
     made: List[Change] = []
     try:
@@ -173,26 +173,35 @@ def apply(changes: Sequence[Change], phase: str, host: Host, done: List[Change])
                 _apply_one(change, host)
                 made.append(change)
     except LatchkeyError:
-        for change in reversed(made):
-            _undo(change)
-        if made:
-            sshd.recover(host.sshd)
-        made = [change for change in made if change.kind == "directory"]
+        if not host.fence.transaction:
+            made = _take_back(made, host)
         raise
     finally:
         done += made
         host.forget()
 
 
+def _take_back(made: Sequence[Change], host: Host) -> List[Change]:
+    for change in reversed(made):
+        _undo(change)
+    if made:
+        sshd.recover(host.sshd)
+    return [change for change in made if change.kind == "directory"]
+
+
 def _apply_one(change: Change, host: Host) -> None:
-    if change.kind == "directory":
-        files.make_directory(change.path, change.mode)
-    elif change.kind == "file":
-        files.replace(change.path, change.after, change.mode)
-    elif change.kind == "restart":
-        sshd.restart(host.sshd)
-    else:
-        sshd.reload(host.sshd, host.present.ask(None))
+    if change.kind in ("directory", "file"):
+        with host.fence.writing(change.path, change.after if change.kind == "file" else None):
+            if change.kind == "directory":
+                files.make_directory(change.path, change.mode)
+            else:
+                files.replace(change.path, change.after, change.mode)
+        return
+    with host.fence.reloading(host.sshd.unit.name):
+        if change.kind == "restart":
+            sshd.restart(host.sshd)
+        else:
+            sshd.reload(host.sshd, host.present.ask(None))
 
 
 def _undo(change: Change) -> None:

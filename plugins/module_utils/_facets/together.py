@@ -10,6 +10,7 @@ from .._access import stranded as access
 from .._errors import LatchkeyError, Refused
 from .._host import files
 from .._host.host import Host
+from .._openssh.sshd_tree import Tree
 from . import keys, methods, operators, people, server
 from .change import NARROW, Change
 from .operators import Planned, Way
@@ -82,6 +83,18 @@ def plan(
     return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}", offered)
 
 
+def outcome(desired: Mapping[str, Mapping[str, Any]], host: Host) -> Tuple[List[Change], Optional[Tree]]:
+    """Return the changes of every facet that ``desired`` names, and sshd's configuration as they leave it."""
+    changes: List[Change] = []
+    tree: Optional[Tree] = None
+    for name, facet in FACETS:
+        if desired.get(name):
+            found = facet.outcome(desired[name], host)
+            changes += found.changes
+            tree = found.tree or tree
+    return changes, tree
+
+
 def _offered(
     desired: Mapping[str, Mapping[str, Any]], way: Optional[Way], planned: Planned, host: Host
 ) -> Sequence[str]:
@@ -142,4 +155,4 @@ def _tickets_possible(host: Host) -> bool:
     return answer.get("gssapiauthentication", ("no",))[0] == "yes" and files.look(_KEYTAB).kind == "file"
 
 
-__all__ = ["Everything", "FACETS", "Policy", "Way", "effective_user", "plan"]
+__all__ = ["Everything", "FACETS", "Policy", "Way", "effective_user", "outcome", "plan"]

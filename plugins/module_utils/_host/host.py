@@ -8,14 +8,15 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from .._errors import Refused, Unsupported
 from .._openssh import effective, sshd_tree
 from .._openssh.effective import Connection
-from . import accounts, sessions, sshd
+from . import accounts, fences, sessions, sshd
 from .sshd import Answer, Candidate, Sshd
 
 
 class Host:
     """What the facets look at. Everything is read when first asked for, and only once; use it in a ``with`` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, fence: Optional[fences.Fence] = None) -> None:
+        self.fence = fence or fences.Fence()
         self._sshd: Optional[Sshd] = None
         self._tree: Optional[sshd_tree.Tree] = None
         self._present: Optional[Candidate] = None

@@ -1,0 +1,105 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Transactions as plays ask for them: what they touch, who has to confirm. PRIVATE to the collection."""
+
+import os
+import pwd
+from typing import Any, Dict, List, Mapping, Sequence
+
+from .._errors import HostError, Refused
+from .._guard import arm, guardian, snapshot
+from .._host.host import Host
+from . import keyrings, together
+from .change import Change
+
+
+def run(params: Mapping[str, Any], *, check_mode: bool) -> Dict[str, Any]:
+    """Do what the module ``guard`` is asked for.
+
+    Raises:
+        Refused: it cannot be armed, extended or reverted, and why.
+    """
+    at = guardian.Site()
+    if params["state"] == "armed":
+        return _arm(params, at, check_mode=check_mode)
+    if check_mode:
+        return dict(changed=True, **_shown(at))
+    if params["state"] == "extended":
+        answer = guardian.extend(at, params["transaction"], params["timeout"])
+        return _settled(answer, "EXTENDED", at)
+    answer = guardian.cancel(at, params["transaction"], "the controller asked for it")
+    return _settled(answer, "REVERTED", at)
+
+
+def info() -> Dict[str, Any]:
+    """Return what is known about the transaction of this host."""
+    return dict(changed=False, **_shown(guardian.Site()))
+
+
+def confirm(identifier: str, nonce: str) -> Dict[str, Any]:
+    """Confirm a transaction by the login that this process belongs to."""
+    try:
+        return guardian.confirm(guardian.Site(), identifier, nonce, guardian.session())
+    except (OSError, ValueError) as error:
+        raise HostError(f"the transaction cannot be confirmed: {error}", "see `latchkey status` on the host") from error
+
+
+def touches(changes: Sequence[Change], host: Host) -> List[snapshot.Touch]:
+    """Return what changes write, each path with the account it belongs to."""
+    kinds = ("file", "directory", "mode")
+    return [
+        snapshot.Touch(change.path, host.account(change.account) if change.account else None)
+        for change in changes
+        if change.kind in kinds
+    ]
+
+
+def of_account(name: str, host: Host) -> List[snapshot.Touch]:
+    """Return the key files of an account; other people's tasks may write them meanwhile."""
+    account = host.account(name)
+    found = []
+    for path in keyrings.paths(host.effective(account).get("authorizedkeysfile", (".ssh/authorized_keys",)), account):
+        inside = path.startswith(account.home.rstrip("/") + "/")
+        found.append(snapshot.Touch(path, account if inside else None, merge=inside))
+    return found
+
+
+def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> Dict[str, Any]:
+    with Host() as host:
+        changes, unused = together.outcome(params["desired"] or {}, host)
+        operators = tuple(params["operators"] or [_this_account()])
+        wanted = touches(changes, host) + [snapshot.Touch(os.path.normpath(path)) for path in params["touches"]]
+        for name in list(operators) + list(params["accounts"]):
+            wanted += of_account(name, host)
+        if check_mode:
+            return dict(changed=True, touches=[touch.path for touch in wanted])
+        wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
+        armed = arm.arm(host, wish, at)
+    handle = dict(id=armed.id, nonce=armed.nonce, timeout=armed.seconds)
+    return dict(changed=True, transaction=handle, touches=list(armed.paths), operators=list(operators))
+
+
+def _this_account() -> str:
+    session = guardian.session()
+    if session is None:
+        raise Refused("nobody is named who has to confirm", "give `operators`", "operators")
+    return pwd.getpwuid(session.uid).pw_name
+
+
+def _settled(answer: Mapping[str, Any], wanted: str, at: guardian.Site) -> Dict[str, Any]:
+    if answer["answer"] != wanted:
+        reason = answer.get("reason") or f"it is {answer.get('state', answer['answer'])}"
+        problems = "; ".join(answer.get("problems") or [])
+        raise Refused(f"the transaction is not {wanted.lower()}: {problems or reason}", "see guard_info", "transaction")
+    return dict(changed=True, **_shown(at))
+
+
+def _shown(at: guardian.Site) -> Dict[str, Any]:
+    try:
+        return dict(status=guardian.status(at))
+    except (OSError, ValueError) as error:
+        raise HostError(f"cannot be read: {error}", "run as root, and look at it", at.places.state) from error
+
+
+__all__ = ["confirm", "info", "of_account", "run", "touches"]

@@ -1,0 +1,225 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Begin a transaction: snapshot, guardian, rehearsal of the way back, and only then armed. PRIVATE."""
+
+import json
+import os
+import secrets
+import time
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
+
+from .._errors import HostError, LatchkeyError, Refused
+from .._host import listeners, sessions
+from .._host.host import Host
+from . import guardian, snapshot, units
+
+SHORTEST = 5
+LONGEST = 3600
+_REHEARSAL_SECONDS = 15.0
+_RESERVE = 256 * 1024
+
+
+class Wish(NamedTuple):
+    """What shall be guarded: for how many seconds at first, who has to confirm, what may change, who asked for it."""
+
+    timeout: int
+    operators: Tuple[str, ...]
+    touches: Tuple[snapshot.Touch, ...]
+    by: str = ""
+
+
+class Armed(NamedTuple):
+    """A transaction that is armed: ``nonce`` is what its confirmation has to say."""
+
+    id: str
+    nonce: str
+    seconds: int
+    paths: Tuple[str, ...]
+
+
+def arm(host: Host, wish: Wish, at: guardian.Site) -> Armed:
+    """Arm a transaction, with the way back rehearsed through the very unit that would go it.
+
+    Raises:
+        Refused: another transaction is under way, or the way back does not work here.
+        HostError: it could not be armed; nothing has changed.
+    """
+    _check(wish)
+    _settle(at)
+    nonce = secrets.token_hex(16)
+    state = _new_state(host, wish, nonce, at)
+    _prepare(state, wish, host, at)
+    try:
+        _start(at)
+        _await_rehearsal(state["id"], at)
+        _open(state["id"], wish.timeout, at)
+    except LatchkeyError:
+        guardian.cancel(at, state["id"], "it could not be armed")
+        raise
+    left = f"{wish.timeout // 60} min" if wish.timeout >= 120 else f"{wish.timeout} s"
+    at.machine.tell(
+        f"the SSH access of this host is being changed by {state['by']}; unless confirmed it goes back in {left}"
+    )
+    paths = tuple(entry["path"] for entry in state["entries"] if not entry.get("untouched"))
+    return Armed(state["id"], nonce, wish.timeout, paths)
+
+
+def _check(wish: Wish) -> None:
+    if not SHORTEST <= wish.timeout <= LONGEST:
+        raise Refused(f"{wish.timeout} s is no deadline", f"give {SHORTEST} to {LONGEST} seconds", "timeout")
+    if not wish.operators:
+        raise Refused("nobody could confirm", "name an operator", "operators")
+
+
+def _settle(at: guardian.Site) -> None:
+    """Refuse while another transaction is under way; one whose guardian was killed is brought to its end first."""
+    try:
+        state = guardian.load(at.places)
+    except (OSError, ValueError) as error:
+        raise HostError(f"cannot be read: {error}", "look at it, and move it away", at.places.state) from error
+    if state is not None and state["state"] == guardian.COMMITTING:
+        guardian.commit(at)
+    elif state is not None and state["state"] not in guardian.OVER:
+        left = state["deadline"] - at.machine.now()
+        rebooted = guardian.rebooted(at.places, state)
+        if state["state"] in guardian.OPEN + (guardian.PREPARED,) and left > 0 and not rebooted:
+            raise Refused(
+                f"the transaction {state['id']} of {state['by']} is under way and ends in {left:.0f} s at the latest",
+                "wait for it, or end it with `/usr/local/sbin/latchkey revert` on the host",
+                "transaction",
+            )
+        guardian.cancel(at, state["id"], state["reason"] or "nobody confirmed in time")
+        state = guardian.load(at.places)
+        if state is not None and state["state"] != guardian.REVERTED:
+            problems = "; ".join(state["problems"])
+            raise Refused(
+                f"the transaction {state['id']} is not reverted yet: {problems}", "correct that", "transaction"
+            )
+    guardian.finish(at)
+
+
+def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[str, Any]:
+    now = at.machine.now()
+    return dict(
+        format=guardian.FORMAT,
+        id=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}",
+        state=guardian.PREPARED,
+        nonce=guardian.digest(nonce.encode()),
+        began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        by=wish.by or f"root from {sessions.client_address()}",
+        timeout=wish.timeout,
+        deadline=now + _REHEARSAL_SECONDS + 10,
+        cap=now + LONGEST,
+        last_write=now,
+        operators={name: host.account(name).uid for name in wish.operators},
+        confirmed=[],
+        units=[_unit(host)],
+        entries=[],
+        afterwards=[],
+        reason="",
+        problems=[],
+        notes=[],
+    )
+
+
+def _unit(host: Host) -> Dict[str, Any]:
+    sshd = host.sshd
+    return dict(
+        name=sshd.unit.name,
+        check=[sshd.binary, "-t", "-f", sshd.main] + list(sshd.options),
+        listeners=[list(one) for one in listeners.of_process(sshd.unit.pid)],
+    )
+
+
+def _prepare(state: Dict[str, Any], wish: Wish, host: Host, at: guardian.Site) -> None:
+    """Make the snapshot durable before anything of the host's is enabled or started."""
+    places = at.places
+    touches = list(wish.touches) + snapshot.sshd_tree(sorted(host.tree.files))
+    try:
+        os.makedirs(places.base, 0o700, exist_ok=True)
+        os.chmod(places.base, 0o700)
+        os.makedirs(places.run, 0o700, exist_ok=True)
+        state["entries"] = snapshot.take(places, state["id"], touches)
+        _fill_reserve(places)
+        units.install(places)
+        state["afterwards"] = units.trust(places)
+        guardian.replace(places.marker, state["id"].encode() + b"\n", 0o600)
+        with guardian.locked(at, "state"):
+            guardian.save(places, state)
+    except (OSError, LatchkeyError) as error:
+        guardian.abandon(at, state)
+        if isinstance(error, LatchkeyError):
+            raise
+        raise HostError(
+            f"it cannot be armed: {error.strerror}", "make room there", error.filename or places.base
+        ) from error
+
+
+def _fill_reserve(places: guardian.Places) -> None:
+    handle = os.open(places.reserve, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, _RESERVE)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _start(at: guardian.Site) -> None:
+    for argv in (["daemon-reload"], ["start", guardian.GUARD_UNIT]):
+        done = at.machine.run(["systemctl"] + argv)
+        if done.status != 0:
+            raise HostError(
+                f"`systemctl {' '.join(argv)}` failed: {done.said}",
+                f"see `journalctl -u {guardian.GUARD_UNIT}`",
+                guardian.GUARD_UNIT,
+            )
+    units.enable(at.places)
+    done = at.machine.run(["systemctl", "start", guardian.BOOT_UNIT])
+    if done.status != 0:
+        raise HostError(
+            f"the unit for the next boot does not run: {done.said}",
+            f"see `journalctl -u {guardian.BOOT_UNIT}`",
+            guardian.BOOT_UNIT,
+        )
+
+
+def _await_rehearsal(identifier: str, at: guardian.Site) -> None:
+    end = at.machine.now() + _REHEARSAL_SECONDS
+    while True:
+        report = _rehearsal(at)
+        if report.get("id") == identifier:
+            break
+        if at.machine.now() > end:
+            raise HostError(
+                f"the guardian did not start within {_REHEARSAL_SECONDS:g} s",
+                f"see `journalctl -u {guardian.GUARD_UNIT}`: SELinux, fapolicyd, or a host that is too busy?",
+                guardian.GUARD_UNIT,
+            )
+        at.machine.pause(0.02)
+    if report["problems"]:
+        raise Refused(
+            f"the way back was rehearsed and does not work: {'; '.join(report['problems'])}",
+            "correct that first: nothing was changed",
+            "rehearsal",
+        )
+
+
+def _rehearsal(at: guardian.Site) -> Mapping[str, Any]:
+    try:
+        with open(guardian.rehearsal_path(at.places), encoding="utf-8") as handle:
+            return dict(json.load(handle))
+    except (OSError, ValueError):
+        return {}
+
+
+def _open(identifier: str, timeout: int, at: guardian.Site) -> None:
+    with guardian.locked(at, "state"):
+        state = guardian.load(at.places)
+        if state is None or state["id"] != identifier or state["state"] != guardian.PREPARED:
+            raise HostError("somebody else ended the transaction while it was armed", "run again", "transaction")
+        state.update(state=guardian.ARMED, deadline=at.machine.now() + timeout, last_write=at.machine.now())
+        guardian.save(at.places, state)
+
+
+__all__ = ["Armed", "LONGEST", "SHORTEST", "Wish", "arm"]

@@ -1,0 +1,123 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The write fence: nothing is written past the deadline, and nothing behind the guardian's back. PRIVATE."""
+
+import contextlib
+import os
+from typing import Iterator, Optional
+
+from .._errors import HostError, Refused
+from .._host import accounts, fences
+from . import guardian, snapshot
+
+_DIRECTORY = "dir"
+
+
+class Fence(fences.Fence):
+    """What every writer of this collection passes: inside a transaction, or making sure that there is none."""
+
+    def __init__(self, transaction: str, at: guardian.Site) -> None:
+        self.transaction = transaction
+        self._at = at
+
+    @contextlib.contextmanager
+    def writing(self, path: str, after: Optional[bytes], account: Optional[accounts.Account] = None) -> Iterator[None]:
+        """Let one file be written; ``after`` is its new content, None for a directory or a change of mode.
+
+        What was there is in the journal, durably, before the write begins.
+
+        Raises:
+            Refused: the transaction does not take writes any more; or one that was not named covers this path.
+        """
+        if not self.transaction:
+            self._not_covered(path)
+            yield
+            return
+        with guardian.locked(self._at, "write", shared=True):
+            self._record(path, after, account)
+            yield
+            self._written()
+
+    @contextlib.contextmanager
+    def reloading(self, unit: str) -> Iterator[None]:
+        """Let one service be reloaded or restarted; a session that is older cannot confirm afterwards."""
+        if not self.transaction:
+            self._not_followed(unit)
+            yield
+            return
+        with guardian.locked(self._at, "write", shared=True):
+            with guardian.locked(self._at, "state"):
+                state = self._open_state()
+                state.update(state=guardian.APPLIED, last_write=self._at.machine.now())
+                guardian.save(self._at.places, state)
+            yield
+            self._written()
+
+    def _open_state(self) -> guardian.State:
+        state = _load(self._at)
+        if state is None or state["id"] != self.transaction:
+            raise Refused(f"the transaction {self.transaction} is not the one of this host", "arm it", "transaction")
+        late = self._at.machine.now() >= state["deadline"] or guardian.is_reverting(self._at.places)
+        if state["state"] not in guardian.OPEN or late:
+            raise Refused(
+                f"the transaction {self.transaction} takes no more changes: it is "
+                + (state["state"] if state["state"] not in guardian.OPEN else "past its deadline"),
+                "start again; give it more time with `timeout` (harden_timeout)",
+                "transaction",
+            )
+        return state
+
+    def _record(self, path: str, after: Optional[bytes], account: Optional[accounts.Account]) -> None:
+        with guardian.locked(self._at, "state"):
+            state = self._open_state()
+            real = path if account else os.path.realpath(path)
+            entry = next((one for one in state["entries"] if one["path"] == real and not one.get("untouched")), None)
+            if entry is None:
+                touches = [snapshot.Touch(real, account)]
+                new = snapshot.take(self._at.places, state["id"], touches, first=len(state["entries"]))
+                state["entries"] += new
+                entry = new[0]
+            entry["after"] = guardian.digest(after) if after is not None else entry["sha256"] or _DIRECTORY
+            state.update(state=guardian.APPLIED, last_write=self._at.machine.now())
+            guardian.save(self._at.places, state)
+
+    def _written(self) -> None:
+        with guardian.locked(self._at, "state"):
+            state = self._open_state()
+            state["last_write"] = self._at.machine.now()
+            guardian.save(self._at.places, state)
+
+    def _not_covered(self, path: str) -> None:
+        state = _load(self._at)
+        if state is None or state["state"] in guardian.OVER:
+            return
+        if os.path.realpath(path) in [entry["path"] for entry in state["entries"]]:
+            raise _covered(state, path)
+
+    def _not_followed(self, unit: str) -> None:
+        state = _load(self._at)
+        if state is not None and state["state"] not in guardian.OVER:
+            if unit in [one["name"] for one in state["units"]]:
+                raise _covered(state, unit)
+
+
+def _covered(state: guardian.State, what: str) -> Refused:
+    return Refused(
+        f"the transaction {state['id']} of {state['by']} covers this",
+        f"wait until it is over, or write inside it: transaction: {state['id']}",
+        what,
+    )
+
+
+def _load(at: guardian.Site) -> Optional[guardian.State]:
+    try:
+        return guardian.load(at.places)
+    except PermissionError:
+        # Only root can have begun one, and only root is asked to keep out of it.
+        return None
+    except (OSError, ValueError) as error:
+        raise HostError(f"cannot be read: {error}", "look at it, and move it away", at.places.state) from error
+
+
+__all__ = ["Fence"]

@@ -1,0 +1,1183 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guardian: brings a host back when nobody confirmed its changes in time. PRIVATE to the collection.
+
+This one file is copied to the host and run there by systemd, without Ansible and without the rest of the collection:
+the standard library of Python 3.6 is all it may use. On the host it is also the command ``latchkey``.
+
+A transaction is one JSON file, replaced atomically. What it says is decided in ``decide``, a pure function; every other
+function may be cut off at any instruction and called again.
+"""
+
+import base64
+import collections
+import contextlib
+import errno
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+FORMAT = 1
+PREPARED, ARMED, APPLIED, COMMITTING, COMMITTED, REVERTING, REVERTED, REVERT_FAILED = (
+    "PREPARED ARMED APPLIED COMMITTING COMMITTED REVERTING REVERTED REVERT_FAILED".split()
+)
+OPEN = (ARMED, APPLIED)
+OVER = (COMMITTED, REVERTED)
+WAIT, REVERT, COMMIT, FINISH = "wait revert commit finish".split()
+
+GUARD_UNIT, BOOT_UNIT = "latchkey-guard.service", "latchkey-boot.service"
+# time.CLOCK_BOOTTIME is known to Python 3.7 and later only; it also counts while the host sleeps (clock_gettime(2)).
+_CLOCK_BOOTTIME = 7
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+_WRITER_PATIENCE = 1.0
+_REVERTER_PATIENCE = 30.0
+_WARN_BEFORE = 60.0
+_KEPT_TRANSACTIONS = 10
+_XATTRS = ("system.posix_acl_access", "security.selinux")
+_LARGEST_KEY_FILE = 1024 * 1024
+_NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+
+State = Dict[str, Any]
+Entry = Dict[str, Any]
+
+
+class Places(NamedTuple):
+    """Where things are on the host."""
+
+    base: str = "/var/lib/latchkey"
+    run: str = "/run/latchkey"
+    units: str = "/etc/systemd/system"
+    command: str = "/usr/local/sbin/latchkey"
+
+    @property
+    def state(self) -> str:
+        """The file that is the transaction."""
+        return os.path.join(self.base, "transaction.json")
+
+    @property
+    def copies(self) -> str:
+        """The directory of what the files were before."""
+        return os.path.join(self.base, "copies")
+
+    @property
+    def history(self) -> str:
+        """The directory of transactions that are over."""
+        return os.path.join(self.base, "history")
+
+    @property
+    def marker(self) -> str:
+        """The file that does not survive a reboot; it holds the id of the transaction."""
+        return os.path.join(self.run, "armed")
+
+    @property
+    def reserve(self) -> str:
+        """The file whose blocks are given up when the disk is full, so that the state can be written."""
+        return os.path.join(self.base, "reserve")
+
+
+class Program(NamedTuple):
+    """What a program said and how it ended."""
+
+    status: int
+    said: str
+
+
+class Machine:
+    """The host as the guardian meets it: its clock, its service manager, its people. Tests put another in its place."""
+
+    def now(self) -> float:
+        """Return the seconds since boot, sleep included."""
+        return time.clock_gettime(_CLOCK_BOOTTIME)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(seconds)
+
+    def run(self, argv: Sequence[str], seconds: float = 30.0) -> Program:
+        """Run a program of the host; one that is missing or does not end is status 124 or 127."""
+        try:
+            done = subprocess.run(  # pylint: disable=ansible-bad-function # there is no AnsibleModule here
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                env=_ENVIRONMENT,
+                cwd="/",
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Program(124, f"`{argv[0]}` did not end within {seconds:g} s")
+        except OSError as error:
+            return Program(127, f"`{argv[0]}` cannot be run: {error.strerror}")
+        return Program(done.returncode, " ".join(done.stdout.decode("utf-8", "replace").split()))
+
+    def greets(self, address: str, port: int) -> bool:
+        """Say whether an SSH server answers at an address of this host (RFC 4253, 4.2)."""
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+        try:
+            with socket.create_connection((address, port), 3.0) as connection:
+                connection.settimeout(3.0)
+                return connection.recv(64).startswith(b"SSH-")
+        except OSError:
+            return False
+
+    def tell(self, text: str) -> None:
+        """Tell the journal, and everybody who is logged in."""
+        print(f"latchkey: {text}", flush=True)
+        self.run(["wall", f"latchkey: {text}"], 5.0)
+
+
+class Site(NamedTuple):
+    """One host: where things are, and how it is met."""
+
+    places: Places = Places()
+    machine: Any = Machine()
+
+
+# --- the decision ---------------------------------------------------------------------------------------------------
+
+
+def decide(state: Optional[State], now: float, *, rebooted: bool) -> str:
+    """Say what the guardian has to do: wait, revert, commit (finish what the last confirmation began) or finish.
+
+    ``now`` is in seconds of the boot clock. A reboot inside the window reverts (RFC 6241, 8.4.1); a commit that began
+    is never taken back.
+    """
+    if state is None or state["state"] in OVER:
+        return FINISH
+    if state["state"] == COMMITTING:
+        return COMMIT
+    if state["state"] in (REVERTING, REVERT_FAILED):
+        return REVERT
+    return REVERT if rebooted or now >= state["deadline"] else WAIT
+
+
+# --- the transaction as a file --------------------------------------------------------------------------------------
+
+
+def load(places: Places) -> Optional[State]:
+    """Return the transaction, or None where there never was one.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    try:
+        with open(places.state, "rb") as handle:
+            state = json.loads(handle.read().decode("utf-8"))
+    except FileNotFoundError:
+        return None
+    if state.get("format") != FORMAT:
+        raise ValueError(f"{places.state} has format {state.get('format')}, not {FORMAT}")
+    return dict(state)
+
+
+def save(places: Places, state: State) -> None:
+    """Replace the transaction durably; on a full disk the reserve is given up for it."""
+    data = json.dumps(state, indent=1, sort_keys=True).encode("utf-8")
+    try:
+        replace(places.state, data, 0o600)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not os.path.exists(places.reserve):
+            raise
+        os.unlink(places.reserve)
+        replace(places.state, data, 0o600)
+
+
+def replace(path: str, data: bytes, mode: int) -> None:
+    """Put ``data`` at ``path`` so that a reader, or the next boot, finds the old content or the new."""
+    temporary = f"{path}.new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NOFOLLOW, 0o600)
+    try:
+        _write_all(handle, data)
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename(temporary, path)
+    sync_directory(os.path.dirname(path))
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(at: Site, name: str, *, shared: bool = False, patience: Optional[float] = None) -> Iterator[None]:
+    """Hold a lock of the host; after ``patience`` seconds whoever holds on to it is killed.
+
+    ``state`` is held for one read and write of the transaction, ``write`` by writers (shared) and by a revert,
+    ``revert`` by whoever reverts.
+    """
+    os.makedirs(at.places.run, 0o700, exist_ok=True)
+    path = os.path.join(at.places.run, f"{name}.lock")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+    try:
+        end = None if patience is None else at.machine.now() + patience
+        while not _try_lock(handle, shared=shared):
+            if end is not None and at.machine.now() > end:
+                _kill_holders(path)
+            at.machine.pause(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, *, shared: bool) -> bool:
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _kill_holders(path: str) -> None:
+    for process in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+        if process == os.getpid():
+            continue
+        try:
+            handles = os.listdir(f"/proc/{process}/fd")
+            if any(os.readlink(f"/proc/{process}/fd/{one}") == path for one in handles):
+                os.kill(process, signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def rebooted(places: Places, state: Optional[State]) -> bool:
+    """Say whether the host was started anew since the transaction began: what /run held is gone."""
+    try:
+        with open(places.marker, encoding="utf-8") as handle:
+            return state is not None and handle.read().strip() != state["id"]
+    except OSError:
+        return True
+
+
+def _step(at: Site, state: Optional[State]) -> str:
+    return decide(state, at.machine.now(), rebooted=rebooted(at.places, state))
+
+
+# --- confirm, cancel, extend ----------------------------------------------------------------------------------------
+
+
+class Session(NamedTuple):
+    """The SSH session that somebody confirms from: its user, and when it began (seconds of the boot clock)."""
+
+    uid: int
+    began: float
+
+
+def session(process: int = 0) -> Optional[Session]:
+    """Return the SSH session a process belongs to, found by its ancestors; None on a console.
+
+    sshd calls its processes ``sshd: USER [priv]`` and ``sshd: USER@tty`` (setproctitle), ``sshd-session:`` since 9.8;
+    the one nearest to us runs as the user, the topmost began when the connection did.
+    """
+    found: Optional[Session] = None
+    process = process or os.getpid()
+    while process > 1:
+        try:
+            with open(f"/proc/{process}/stat", "rb") as handle:
+                fields = handle.read().rpartition(b")")[2].split()
+            with open(f"/proc/{process}/cmdline", "rb") as handle:
+                title = handle.read()
+            with open(f"/proc/{process}/status", "rb") as handle:
+                uid = int(handle.read().partition(b"\nUid:")[2].split()[1])
+        except (OSError, IndexError):
+            return found
+        if title.startswith((b"sshd: ", b"sshd-session: ")) and b"[listener]" not in title:
+            began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+            found = Session(found.uid if found else uid, began)
+        process = int(fields[1])
+    return found
+
+
+def confirm(at: Site, name: str, nonce: Optional[str], who: Optional[Session]) -> Dict[str, Any]:
+    """Keep the changes of transaction ``name``, as far as it lies with who asks.
+
+    ``nonce`` may be None only on a console, where root speaks for every operator. The answer is COMMITTED,
+    WAITING_FOR (other operators), TOO_LATE, or REFUSED with a reason.
+    """
+    with locked(at, "state"):
+        state = load(at.places)
+        problem = _confirm_problem(at, state, (name, nonce), who)
+        if problem is not None or state is None:
+            return problem or {"answer": "REFUSED", "reason": "there is no transaction"}
+        if state["state"] in OPEN:
+            names = [one for one, uid in state["operators"].items() if who is None or uid == who.uid]
+            state["confirmed"] = sorted(set(state["confirmed"]) | set(names))
+            waiting = sorted(set(state["operators"]) - set(state["confirmed"]))
+            state["state"] = state["state"] if waiting else COMMITTING
+            save(at.places, state)
+            if waiting:
+                return {"answer": "WAITING_FOR", "operators": waiting}
+    commit(at)
+    return {"answer": "COMMITTED", "id": state["id"]}
+
+
+def _confirm_problem(
+    at: Site, state: Optional[State], asked: Tuple[str, Optional[str]], who: Optional[Session]
+) -> Optional[Dict[str, Any]]:
+    name, nonce = asked
+    if state is None or state["id"] != name:
+        return {"answer": "REFUSED", "reason": f"the transaction on this host is not {name}"}
+    if nonce is not None and not hmac.compare_digest(digest(nonce.encode()), state["nonce"]):
+        return {"answer": "REFUSED", "reason": "the nonce is wrong"}
+    if state["state"] in (COMMITTING, COMMITTED):
+        return None
+    late = _step(at, state) != WAIT or is_reverting(at.places)
+    if late or state["state"] not in OPEN:
+        return {"answer": "TOO_LATE", "state": state["state"]}
+    if who is None:
+        return None
+    if who.began <= state["last_write"]:
+        return {"answer": "REFUSED", "reason": "this session is older than the last change: log in anew"}
+    if who.uid not in state["operators"].values():
+        return {"answer": "REFUSED", "reason": "this account is no operator of the transaction"}
+    return None
+
+
+def commit(at: Site) -> None:
+    """Finish what the last confirmation began."""
+    with locked(at, "state"):
+        state = load(at.places)
+        if state is None or state["state"] != COMMITTING:
+            return
+        state["state"] = COMMITTED
+        state["over"] = _wall_clock()
+        state["reason"] = state["reason"] or "confirmed"
+        save(at.places, state)
+    finish(at)
+
+
+def extend(at: Site, name: str, seconds: float) -> Dict[str, Any]:
+    """Move the deadline away by ``seconds``, up to the cap; answers EXTENDED, TOO_LATE or REFUSED."""
+    with locked(at, "state"):
+        state = load(at.places)
+        if state is None or state["id"] != name:
+            return {"answer": "REFUSED", "reason": f"the transaction on this host is not {name}"}
+        if state["state"] not in OPEN or _step(at, state) != WAIT:
+            return {"answer": "TOO_LATE", "state": state["state"]}
+        state["deadline"] = min(state["deadline"] + seconds, state["cap"])
+        save(at.places, state)
+        return {"answer": "EXTENDED", "seconds_left": state["deadline"] - at.machine.now()}
+
+
+def cancel(at: Site, name: str, reason: str) -> Dict[str, Any]:
+    """Revert now; answers REVERTED, TOO_LATE (committed already), REVERT_FAILED or REFUSED."""
+    with locked(at, "state"):
+        state = load(at.places)
+        if state is None or state["id"] != name:
+            return {"answer": "REFUSED", "reason": f"the transaction on this host is not {name}"}
+        if state["state"] in (COMMITTING, COMMITTED):
+            return {"answer": "TOO_LATE", "state": state["state"]}
+    if state["state"] != REVERTED:
+        revert(at, reason, homes=True)
+        settled = load(at.places)
+        state = settled or state
+    answer = {"answer": state["state"], "reason": state["reason"], "problems": state["problems"]}
+    finish(at)
+    return answer
+
+
+# --- revert ---------------------------------------------------------------------------------------------------------
+
+
+def revert(at: Site, reason: str, *, homes: bool) -> bool:
+    """Bring back what was before; False where something is still missing and has to be tried again.
+
+    ``homes`` is False before the file systems of users are there: then the rest waits for the guardian. The state is
+    changed first, so that no confirmation and no writer gets in between.
+    """
+    with locked(at, "revert", patience=_REVERTER_PATIENCE):
+        state = _begin_revert(at, reason)
+        if state is None:
+            return True
+        with locked(at, "write", patience=_WRITER_PATIENCE):
+            problems, notes = restore(at, state, homes=homes)
+        if homes:
+            problems += follow(at, state)
+        return _end_revert(at, homes=homes, problems=problems, notes=notes)
+
+
+def is_reverting(places: Places) -> bool:
+    """Say whether a revert has begun, also where the disk took no write of the transaction."""
+    return os.path.exists(_reverting(places))
+
+
+def _reverting(places: Places) -> str:
+    return os.path.join(places.run, "reverting")
+
+
+def _begin_revert(at: Site, reason: str) -> Optional[State]:
+    with locked(at, "state"):
+        state = load(at.places)
+        if state is None or state["state"] in OVER + (COMMITTING,):
+            return None
+        first = not is_reverting(at.places)
+        if state["state"] not in (REVERTING, REVERT_FAILED):
+            # Where the disk takes no write, this tells confirmations that they are late.
+            with open(_reverting(at.places), "w", encoding="utf-8"):
+                pass
+            state.update(state=REVERTING, reason=reason, wrote=state["state"] == APPLIED)
+            with contextlib.suppress(OSError):
+                save(at.places, state)
+    if first:
+        at.machine.tell(f"{reason}: the SSH access of this host goes back to what it was ({_title(state)})")
+    return state
+
+
+def _end_revert(at: Site, *, homes: bool, problems: Sequence[str], notes: Sequence[str]) -> bool:
+    with locked(at, "state"):
+        state = load(at.places)
+        if state is None or state["state"] in OVER:
+            return True
+        told = bool(state["problems"])
+        state.update(problems=list(problems), notes=sorted(set(state["notes"]) | set(notes)))
+        if state["state"] not in (REVERTING, REVERT_FAILED):
+            state.update(state=REVERTING, wrote=True)
+        if problems:
+            state["state"] = REVERT_FAILED
+        elif homes:
+            state.update(state=REVERTED, over=_wall_clock())
+        with contextlib.suppress(OSError):
+            save(at.places, state)
+            if problems and not told:
+                at.machine.tell(f"the way back is not complete, it is tried again: {'; '.join(problems)}")
+            elif homes and not problems:
+                at.machine.tell(f"reverted: the SSH access of this host is what it was ({_title(state)})")
+            return not problems and homes
+    return False
+
+
+def restore(at: Site, state: State, *, homes: bool, broken: bool = False) -> Tuple[List[str], List[str]]:
+    """Put back every entry of the snapshot, the last one first; returns problems and notes.
+
+    Entries of sshd's configuration that the transaction does not touch are put back only where it is ``broken``.
+    """
+    problems: List[str] = []
+    notes: List[str] = []
+    for entry in reversed(state["entries"]):
+        if bool(entry.get("untouched")) != broken or (entry.get("account") and not homes):
+            continue
+        try:
+            if entry.get("account"):
+                note = _restore_home(at.places, state, entry)
+            else:
+                note = _restore_root(at.places, state, entry)
+        except (OSError, ValueError) as error:
+            problems.append(f"{entry['path']}: {getattr(error, 'strerror', None) or error}")
+            continue
+        if note:
+            notes.append(f"{entry['path']}: {note}")
+    return problems, notes
+
+
+def _restore_root(places: Places, state: State, entry: Entry) -> str:
+    path = entry["path"]
+    try:
+        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if entry["kind"] == "missing":
+            return ""
+        raise
+    name = os.path.basename(path)
+    try:
+        now = observe(directory, name)
+        if entry["kind"] == "dir":
+            return _restore_directory(places, state, entry, (directory, name))
+        if _same(now, entry):
+            return ""
+        note = ""
+        if now["kind"] == "file" and now["sha256"] not in (entry["sha256"], entry.get("after")):
+            note = _keep(places, state, directory, name)
+        if entry["kind"] == "missing":
+            _remove(directory, name, now["kind"])
+        else:
+            _put_back(places, entry, directory, name)
+        os.fsync(directory)
+        return note
+    finally:
+        os.close(directory)
+
+
+def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[int, str]) -> str:
+    """Give a directory its owner and mode back; what appeared in it since is kept elsewhere, where names are known."""
+    if observe(where[0], where[1])["kind"] == "missing":
+        os.mkdir(where[1], 0o700, dir_fd=where[0])
+    handle = os.open(where[1], os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=where[0])
+    notes = []
+    try:
+        if not _same(observe(where[0], where[1]), dict(entry, sha256="")):
+            _dress(handle, entry)
+        for name in sorted(set(os.listdir(handle)) - set(entry.get("names") or os.listdir(handle))):
+            if name.startswith(".latchkey-"):
+                continue
+            if observe(handle, name)["kind"] == "file":
+                notes.append(_keep(places, state, handle, name))
+                os.unlink(name, dir_fd=handle)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return "; ".join(notes)
+
+
+def _put_back(places: Places, entry: Entry, directory: int, name: str) -> None:
+    """Put a file back by a rename alone where its ready copy lies beside it: that needs no room on the disk."""
+    ready = entry.get("ready") or ""
+    if ready and _same(observe(directory, ready), entry):
+        os.rename(ready, name, src_dir_fd=directory, dst_dir_fd=directory)
+        return
+    temporary = f".latchkey-{os.getpid()}-{name}"
+    if entry["kind"] == "link":
+        os.symlink(entry["target"], temporary, dir_fd=directory)
+    else:
+        make_file(directory, temporary, entry, copy_of(places, entry))
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def copy_of(places: Places, entry: Entry) -> bytes:
+    """Return what a file was before.
+
+    Raises:
+        OSError, ValueError: the copy is gone or damaged.
+    """
+    with open(os.path.join(places.copies, entry["copy"]), "rb") as handle:
+        data = handle.read()
+    if digest(data) != entry["sha256"]:
+        raise ValueError(f"its copy {entry['copy']} is damaged")
+    return data
+
+
+def make_file(directory: int, name: str, entry: Entry, data: bytes) -> None:
+    """Make a file with the attributes of an entry, durably but for its name."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600, dir_fd=directory)
+    try:
+        _write_all(handle, data)
+        _dress(handle, entry)
+        os.fsync(handle)
+    except OSError:
+        os.unlink(name, dir_fd=directory)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _dress(handle: int, entry: Entry) -> None:
+    if os.geteuid() == 0:
+        os.fchown(handle, entry["uid"], entry["gid"])
+    os.fchmod(handle, entry["mode"])
+    for attribute, value in entry["xattrs"].items():
+        os.setxattr(handle, attribute, base64.b64decode(value))
+    if "system.posix_acl_access" not in entry["xattrs"]:
+        with contextlib.suppress(OSError):
+            os.removexattr(handle, "system.posix_acl_access")
+
+
+def _remove(directory: int, name: str, kind: str) -> None:
+    if kind == "dir":
+        # Somebody else's files may lie in it by now.
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=directory)
+    elif kind != "missing":
+        os.unlink(name, dir_fd=directory)
+
+
+def _keep(places: Places, state: State, directory: int, name: str) -> str:
+    """Keep what somebody else wrote meanwhile, for them to look at; on a full disk under another name beside it."""
+    aside = f".latchkey-kept-{state['id']}-{name}"
+    kept = os.path.join(places.base, "kept", f"{state['id']}-{name}")
+    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW, dir_fd=directory)
+    with os.fdopen(handle, "rb") as stream:
+        try:
+            os.makedirs(os.path.dirname(kept), 0o700, exist_ok=True)
+            replace(kept, stream.read(), 0o600)
+        except OSError:
+            with contextlib.suppress(FileExistsError):
+                os.link(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+            kept = aside
+    return f"somebody else changed it meanwhile: that version is kept as {kept}"
+
+
+def observe(directory: int, name: str) -> Entry:
+    """Return what is there: kind, mode, owner, attributes, and for a file the SHA256 of its content."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return {"kind": "missing", "sha256": ""}
+    kind = _kind(status.st_mode)
+    found: Entry = {"kind": kind, "mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid}
+    found.update(sha256="", xattrs={}, links=status.st_nlink)
+    if kind == "link":
+        found["target"] = os.readlink(name, dir_fd=directory)
+    if kind not in ("file", "dir"):
+        return found
+    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW, dir_fd=directory)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, handle)
+        found["xattrs"] = _xattrs(handle)
+        if kind == "file":
+            with os.fdopen(os.dup(handle), "rb") as stream:
+                found["sha256"] = digest(stream.read())
+    return found
+
+
+def read_at(directory: int, name: str) -> bytes:
+    """Return the content of a file in an open directory."""
+    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW, dir_fd=directory)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read()
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "dir"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _xattrs(handle: int) -> Dict[str, str]:
+    try:
+        names = [name for name in os.listxattr(handle) if name in _XATTRS or name.startswith("user.")]
+    except OSError:
+        return {}
+    return {name: base64.b64encode(os.getxattr(handle, name)).decode() for name in names}
+
+
+def _same(now: Entry, entry: Entry) -> bool:
+    if now["kind"] != entry["kind"] or now["kind"] == "missing":
+        return bool(now["kind"] == entry["kind"])
+    return all(now.get(name) == entry.get(name) for name in ("sha256", "mode", "uid", "gid", "xattrs", "target"))
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA256 of ``data`` in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+# --- files of users -------------------------------------------------------------------------------------------------
+
+
+def as_user(entry: Entry, work: Callable[[], str], seconds: float = 10.0) -> str:
+    """Do ``work`` in a child that has given up root for the account of an entry; returns what it says.
+
+    Raises:
+        OSError: it failed, or did not end in time: a user can stop its own processes.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _in_child(entry, work, writer)
+    os.close(writer)
+    said = b""
+    end = time.monotonic() + seconds
+    os.set_blocking(reader, False)
+    try:
+        while time.monotonic() < end:
+            with contextlib.suppress(BlockingIOError):
+                part = os.read(reader, 4096)
+                said += part
+                if not part:
+                    break
+            time.sleep(0.005)
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    if not said.startswith(b"+"):
+        raise OSError(errno.EIO, said[1:].decode("utf-8", "replace") or "the work as its owner did not end")
+    return said[1:].decode("utf-8", "replace")
+
+
+def _in_child(entry: Entry, work: Callable[[], str], writer: int) -> None:
+    said = "-"
+    try:
+        os.umask(0o077)
+        if os.geteuid() == 0 and entry["account_uid"] != 0:
+            os.setgroups(entry["account_groups"])
+            os.setresgid(entry["account_gid"], entry["account_gid"], entry["account_gid"])
+            os.setresuid(entry["account_uid"], entry["account_uid"], entry["account_uid"])
+        said = "+" + work()
+    except (OSError, ValueError) as error:
+        said = f"-{getattr(error, 'strerror', None) or error}"
+    finally:
+        _write_all(writer, said.encode("utf-8", "replace"))
+        os._exit(0)
+
+
+def _restore_home(places: Places, state: State, entry: Entry) -> str:
+    if entry.get("after") is None and not entry.get("merge"):
+        return ""
+    data = copy_of(places, entry) if entry["kind"] == "file" else b""
+    return as_user(entry, lambda: _restore_as_owner(state, entry, data))
+
+
+def _restore_as_owner(state: State, entry: Entry, data: bytes) -> str:
+    """Put a user's file back where it still is what we made of it; into a later one go only the lines that are gone."""
+    directory, name = walk(entry), os.path.basename(entry["path"])
+    if directory is None:
+        return "" if entry["kind"] == "missing" else "left alone: the way to it has changed"
+    try:
+        now = observe(directory, name)
+        if _same(now, entry):
+            return ""
+        if not _as_written(now, entry):
+            if not entry.get("merge") or now["kind"] not in ("file", "missing") or entry["kind"] != "file":
+                return "" if entry.get("merge") else "left alone: it has changed since"
+            present = read_at(directory, name) if now["kind"] == "file" else b""
+            data = _with_lines(present, data)
+        if entry["kind"] == "missing":
+            _remove(directory, name, now["kind"])
+        elif entry["kind"] == "dir":
+            _set_mode(directory, name, entry["mode"])
+        else:
+            temporary = f".latchkey-{state['id']}-{name}"
+            make_file(directory, temporary, entry, data)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
+        return ""
+    finally:
+        os.close(directory)
+
+
+def _as_written(now: Entry, entry: Entry) -> bool:
+    if entry["after"] is None or now["kind"] == "file" and now["links"] != 1:
+        return False
+    return bool(now["kind"] == "dir" if entry["after"] == "dir" else now["sha256"] == entry["after"])
+
+
+def _with_lines(present: bytes, before: bytes) -> bytes:
+    there = set(present.splitlines())
+    gone = [line for line in before.splitlines() if line not in there]
+    if not gone:
+        return present
+    start = present if present.endswith(b"\n") or not present else present + b"\n"
+    return start + b"\n".join(gone) + b"\n"
+
+
+def _set_mode(directory: int, name: str, mode: int) -> None:
+    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=directory)
+    try:
+        os.fchmod(handle, mode)
+    finally:
+        os.close(handle)
+
+
+def walk(entry: Entry) -> Optional[int]:
+    """Open the directory of a user's file from its home down, no link followed; None where the way has changed."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW
+    inside = os.path.relpath(os.path.dirname(entry["path"]), entry["home"])
+    handle = -1
+    try:
+        handle = os.open(entry["home"], flags)
+        for part in [part for part in inside.split(os.sep) if part != "."]:
+            below = os.open(part, flags, dir_fd=handle)
+            os.close(handle)
+            handle = below
+    except OSError as error:
+        if handle >= 0:
+            os.close(handle)
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
+            return None
+        raise
+    return handle
+
+
+# --- services -------------------------------------------------------------------------------------------------------
+
+
+def follow(at: Site, state: State) -> List[str]:
+    """Have the services read what was put back, start those that are gone, and see that they answer."""
+    problems = []
+    for unit in state["units"]:
+        problem = _check(at, unit)
+        if problem:
+            # Something that came meanwhile keeps the service from starting: the configuration goes back as a whole.
+            problems += restore(at, state, homes=False, broken=True)[0]
+            problem = _check(at, unit)
+        if not problem or at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
+            problem = _bring_up(at, unit, wrote=bool(state.get("wrote", True)))
+        if problem:
+            problems.append(f"{unit['name']}: {problem}")
+    return problems
+
+
+def _check(at: Site, unit: Dict[str, Any]) -> str:
+    if not unit["check"]:
+        return ""
+    done = at.machine.run(unit["check"])
+    return "" if done.status == 0 else f"it would not start: {done.said}"
+
+
+def _bring_up(at: Site, unit: Dict[str, Any], *, wrote: bool) -> str:
+    name = unit["name"]
+    active = at.machine.run(["systemctl", "is-active", name]).status == 0
+    if active and wrote:
+        at.machine.run(["systemctl", "reload", name])
+    elif not active:
+        at.machine.run(["systemctl", "reset-failed", name])
+        at.machine.run(["systemctl", "start", name])
+    if _answers(at, unit, 5.0):
+        return ""
+    done = at.machine.run(["systemctl", "restart", name], 60.0)
+    if _answers(at, unit, 10.0):
+        return ""
+    return done.said or "it does not answer"
+
+
+def _answers(at: Site, unit: Dict[str, Any], seconds: float) -> bool:
+    end = at.machine.now() + seconds
+    while True:
+        if at.machine.run(["systemctl", "is-active", unit["name"]]).status == 0:
+            if not unit["listeners"] or any(at.machine.greets(*listener) for listener in unit["listeners"]):
+                return True
+        if at.machine.now() > end:
+            return False
+        at.machine.pause(0.2)
+
+
+# --- rehearsal ------------------------------------------------------------------------------------------------------
+
+
+def rehearse(at: Site, state: State) -> List[str]:
+    """Do everything a revert does short of changing anything: the copies, the directories, the services."""
+    problems = []
+    for entry in state["entries"]:
+        try:
+            if entry.get("account"):
+                as_user(entry, lambda entry=entry: _rehearse_home(state, entry))  # type: ignore[misc]
+            else:
+                _rehearse_root(at.places, state, entry)
+        except (OSError, ValueError) as error:
+            problems.append(f"{entry['path']}: {getattr(error, 'strerror', None) or error}")
+    for unit in state["units"]:
+        problem = _check(at, unit)
+        if not problem and at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
+            problem = "it is not running"
+        if problem:
+            problems.append(f"{unit['name']}: {problem}")
+    return problems
+
+
+def _rehearse_root(places: Places, state: State, entry: Entry) -> None:
+    if entry["kind"] == "file":
+        copy_of(places, entry)
+    parent = os.path.dirname(entry["path"])
+    while entry["kind"] == "missing" and not os.path.isdir(parent):
+        parent = os.path.dirname(parent)
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        probe = dict(entry if entry["kind"] == "file" else observe(directory, "."), kind="file")
+        _probe(directory, state, probe)
+    finally:
+        os.close(directory)
+
+
+def _rehearse_home(state: State, entry: Entry) -> str:
+    directory = walk(entry)
+    if directory is not None:
+        try:
+            _probe(directory, state, dict(observe(directory, "."), xattrs={}))
+        finally:
+            os.close(directory)
+    return ""
+
+
+def _probe(directory: int, state: State, like: Entry) -> None:
+    name = f".latchkey-{state['id']}-rehearsal"
+    make_file(directory, name, dict(like, mode=0o600), b"rehearsal\n")
+    os.unlink(name, dir_fd=directory)
+
+
+def rehearsal_path(places: Places) -> str:
+    """Return the file in which the guardian tells that it runs and could revert."""
+    return os.path.join(places.run, "rehearsed")
+
+
+def _report_rehearsal(at: Site, state: State) -> None:
+    problems = rehearse(at, state)
+    report = {"id": state["id"], "problems": problems, "pid": os.getpid(), "context": _context()}
+    replace(rehearsal_path(at.places), json.dumps(report).encode(), 0o600)
+
+
+def _context() -> str:
+    try:
+        with open("/proc/self/attr/current", "rb") as handle:
+            return handle.read().rstrip(b"\0\n").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def finish(at: Site) -> bool:
+    """Leave nothing running, enabled or lying about once a transaction is over; True when that is done."""
+    with locked(at, "revert", patience=_REVERTER_PATIENCE):
+        state = load(at.places)
+        if state is not None and state["state"] not in OVER:
+            return False
+        if state is not None:
+            _leave_directories(state)
+            _file_away(at.places, state)
+            for argv in state["afterwards"]:
+                at.machine.run(argv)
+        _remove_units(at)
+        for name in ("armed", "reverting", "rehearsed"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(at.places.run, name))
+    return True
+
+
+def abandon(at: Site, state: State) -> None:
+    """Take away what was prepared for a transaction that never began."""
+    _leave_directories(state)
+    shutil.rmtree(at.places.copies, ignore_errors=True)
+    for path in (at.places.reserve, at.places.marker):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        _remove_units(at)
+    for argv in state["afterwards"]:
+        at.machine.run(argv)
+
+
+def _leave_directories(state: State) -> None:
+    for entry in state["entries"]:
+        if entry.get("ready"):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(os.path.dirname(entry["path"]), entry["ready"]))
+
+
+def _file_away(places: Places, state: State) -> None:
+    """Keep the record, and of what was committed the copies of root's files; those of users are forgotten."""
+    if state.get("filed"):
+        return
+    target = os.path.join(places.history, state["id"])
+    os.makedirs(target if state["state"] == COMMITTED else places.history, 0o700, exist_ok=True)
+    for entry in state["entries"]:
+        if state["state"] == COMMITTED and entry.get("copy") and not entry.get("account"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(os.path.join(places.copies, entry["copy"]), os.path.join(target, entry["copy"]))
+    shutil.rmtree(places.copies, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(places.reserve)
+    state["filed"] = True
+    data = json.dumps(state, indent=1, sort_keys=True).encode()
+    replace(os.path.join(places.history, f"{state['id']}.json"), data, 0o600)
+    replace(places.state, data, 0o600)
+    ids = sorted(name[: -len(".json")] for name in os.listdir(places.history) if name.endswith(".json"))
+    for old in ids[:-_KEPT_TRANSACTIONS]:
+        os.unlink(os.path.join(places.history, f"{old}.json"))
+        shutil.rmtree(os.path.join(places.history, old), ignore_errors=True)
+
+
+def unit_files(places: Places) -> List[str]:
+    """Return the unit files and the links that enable them, in the order in which they are taken away."""
+    links = (("sysinit.target.wants", BOOT_UNIT), ("multi-user.target.wants", GUARD_UNIT), ("", BOOT_UNIT))
+    return [os.path.join(places.units, *parts) for parts in links + (("", GUARD_UNIT),)]
+
+
+def _remove_units(at: Site) -> None:
+    there = [path for path in unit_files(at.places) if os.path.lexists(path)]
+    for path in there:
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+    for directory in {os.path.dirname(path) for path in there if path.endswith((".wants", GUARD_UNIT))}:
+        if directory != at.places.units:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+    if there:
+        at.machine.run(["systemctl", "daemon-reload"])
+    if os.environ.get("LATCHKEY_UNIT") != GUARD_UNIT:
+        at.machine.run(["systemctl", "stop", GUARD_UNIT])
+        at.machine.run(["systemctl", "reset-failed", GUARD_UNIT])
+
+
+# --- what systemd starts --------------------------------------------------------------------------------------------
+
+
+def watch(at: Site) -> int:
+    """Guard the transaction until it is over."""
+    state = load(at.places)
+    if state is not None and state["state"] == PREPARED and not rebooted(at.places, state):
+        _report_rehearsal(at, state)
+    pause, warned = 0.2, False
+    while True:
+        state = load(at.places)
+        step = _step(at, state)
+        if step == FINISH:
+            finish(at)
+            # With its unit file gone nothing starts this again.
+            return 0
+        if step == COMMIT:
+            commit(at)
+        elif step == REVERT:
+            if not revert(at, _why(at, state), homes=True):
+                at.machine.pause(pause)
+                pause = min(pause * 2, 5.0)
+        elif state is not None:
+            left = state["deadline"] - at.machine.now()
+            if left < _WARN_BEFORE < state["timeout"] and not warned and state["state"] in OPEN:
+                warned = True
+                at.machine.tell(f"not confirmed yet; in {left:.0f} s this host goes back ({_title(state)})")
+            at.machine.pause(max(0.01, min(0.25, left)))
+
+
+def boot(at: Site) -> int:
+    """Before network and sshd: after a reboot inside the window put root's files back; homes wait for the guardian."""
+    state = load(at.places)
+    step = _step(at, state)
+    if step == FINISH:
+        finish(at)
+    elif step == REVERT and rebooted(at.places, state):
+        revert(at, "the host was restarted before anybody confirmed", homes=False)
+    return 0
+
+
+def _why(at: Site, state: Optional[State]) -> str:
+    if state is None or rebooted(at.places, state):
+        return "the host was restarted before anybody confirmed"
+    return str(state["reason"] or "nobody confirmed in time")
+
+
+def _title(state: State) -> str:
+    return f"transaction {state['id']}, begun by {state['by']}"
+
+
+def _wall_clock() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+# --- the command of the host ----------------------------------------------------------------------------------------
+
+
+def status(at: Site) -> Dict[str, Any]:
+    """Return what is known of the transaction, without secrets."""
+    state = load(at.places)
+    if state is None:
+        return {"state": "NONE"}
+    shown = {name: state[name] for name in ("id", "state", "by", "began", "timeout", "confirmed", "reason")}
+    shown.update(operators=sorted(state["operators"]), problems=state["problems"], notes=state["notes"])
+    shown["paths"] = [entry["path"] for entry in state["entries"] if not entry.get("untouched")]
+    if state["state"] in OPEN + (PREPARED,):
+        shown["seconds_left"] = round(max(0.0, state["deadline"] - at.machine.now()), 1)
+    return shown
+
+
+_USAGE = """usage: latchkey COMMAND      (as root)
+  status         what is under way, and until when
+  confirm        keep the changes (from a console, or from a login made after them)
+  revert         go back to what was before, now
+  hold SECONDS   move the deadline away
+  list           past transactions
+"""
+
+
+def _show_status(at: Site, words: Sequence[str]) -> int:
+    shown = status(at)
+    if "--json" in words:
+        print(json.dumps(shown))
+        return 0
+    if shown["state"] == "NONE":
+        print("no transaction on this host")
+        return 0
+    print(f"{shown['state']}  {shown['id']}, begun {shown['began']} by {shown['by']}")
+    if "seconds_left" in shown:
+        waiting = sorted(set(shown["operators"]) - set(shown["confirmed"]))
+        print(f"goes back in {shown['seconds_left']:.0f} s unless confirmed by: {', '.join(waiting)}")
+    for path in shown["paths"]:
+        print(f"  {path}")
+    for line in [shown["reason"]] + shown["problems"] + shown["notes"]:
+        if line:
+            print(f"  {line}")
+    return 0
+
+
+def _current(at: Site) -> str:
+    state = load(at.places)
+    return "" if state is None or state["state"] in OVER else str(state["id"])
+
+
+def _say(answer: Dict[str, Any], good: Sequence[str], words: Sequence[str]) -> int:
+    if "--json" in words:
+        print(json.dumps(answer))
+    else:
+        rest = [answer.get("reason"), ", ".join(answer.get("operators", [])), "; ".join(answer.get("problems", []))]
+        print("  ".join([answer["answer"]] + [str(one) for one in rest if one]))
+    return 0 if answer["answer"] in good else 1
+
+
+def _confirm(at: Site, words: Sequence[str]) -> int:
+    named = [word for word in words if not word.startswith("--")]
+    nonce = sys.stdin.readline().strip() if "--nonce" in words else None
+    return _say(confirm(at, named[0] if named else _current(at), nonce, session()), ("COMMITTED", "WAITING_FOR"), words)
+
+
+def _revert(at: Site, words: Sequence[str]) -> int:
+    named = [word for word in words if not word.startswith("--")]
+    return _say(cancel(at, named[0] if named else _current(at), "reverted by hand"), ("REVERTED",), words)
+
+
+def _hold(at: Site, words: Sequence[str]) -> int:
+    if not words or not words[0].isdigit():
+        print(_USAGE, end="", file=sys.stderr)
+        return 2
+    return _say(extend(at, _current(at), float(words[0])), ("EXTENDED",), words)
+
+
+def _list(at: Site, words: Sequence[str]) -> int:
+    names = sorted(os.listdir(at.places.history)) if os.path.isdir(at.places.history) else []
+    for name in [name for name in names if name.endswith(".json")]:
+        with open(os.path.join(at.places.history, name), encoding="utf-8") as handle:
+            state = json.load(handle)
+        print(f"{state['began']}  {state['id']}  {state['state']:9}  by {state['by']}  {state['reason']}")
+    return 0
+
+
+def main(words: Sequence[str], at: Optional[Site] = None) -> int:
+    """Do what the unit or the person at the console asks for."""
+    at = at or Site()
+    commands: Dict[str, Callable[..., int]] = collections.OrderedDict(
+        status=_show_status, confirm=_confirm, revert=_revert, hold=_hold, list=_list
+    )
+    if words[:1] == ["watch"] or words[:1] == ["boot"]:
+        return watch(at) if words[0] == "watch" else boot(at)
+    if not words or words[0] not in commands:
+        print(_USAGE, end="", file=sys.stderr)
+        return 2
+    if os.geteuid() != 0:
+        print("latchkey: only root may ask: sudo /usr/local/sbin/latchkey", file=sys.stderr)
+        return 2
+    return commands[words[0]](at, list(words[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
