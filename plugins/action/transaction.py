@@ -1,16 +1,18 @@
 # Copyright: Latchkey contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action transaction: change one host in one task, and take nothing away before the way in was proven.
+"""Action transaction: change one host in one task, with a way back whatever dies.
 
-Steps: what widens, a proof where it was needed, what narrows, a proof that carries the plan once more.
+Steps: keys are added and proven; arm; rehearse; what widens; what narrows; a proof that carries the plan once more and
+confirms. What fails between arm and confirmation is taken back at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -19,6 +21,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostEr
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     connections,
     failures,
+    guards,
     host_key,
     identity,
     operators,
@@ -26,7 +29,7 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     results,
 )
 
-FACET_MODULES = (("keys", "authorized_keys"), ("server", "sshd_config"))
+FACET_MODULES = {"keys": "authorized_keys", "server": "sshd_config"}
 
 
 class ActionModule(ActionBase):
@@ -57,28 +60,57 @@ class _Run:
         policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
         self._caller = proofs.Caller(action, identity.from_data(args["identity"]), policy, task_vars)
         self._operators = list(args.get("operators") or [])
+        self._timeout = int(args.get("timeout") or 300)
         self._result["conflicts"] = list(self._plan["conflicts"])
 
     def steps(self) -> None:
-        """Widen, prove, narrow, prove."""
-        changes = self._plan["changes"]
-        proven = self._plan["reached"] == "key"
-        if any(change["phase"] == "widen" for change in changes):
-            self._apply("widen", self._way(by_key=proven))
-        self._noting("nothing was taken away", lambda: self._prove_before(proven=proven))
-        if any(change["phase"] == "narrow" for change in changes):
-            self._apply("narrow", self._way(by_key=True))
-            self._noting("passwords are off already: keep open sessions open, or go to a console", self._prove_after)
+        """Add keys, prove, and change the rest inside a transaction."""
+        by_key = self._plan["reached"] == "key"
+        if self._has("widen", "keys"):
+            self._apply("keys", "widen", self._way(by_key=by_key))
+        # Where sshd takes no keys yet, there is nothing to prove before that is changed.
+        opens = self._has("widen", "server")
+        if not opens:
+            self._noting("nothing was taken away", lambda: self._prove_before(proven=by_key))
+        if opens or self._has("narrow", "keys") or self._has("narrow", "server"):
+            self._guarded(by_key=by_key or not opens, opens=opens)
 
-    def _prove_before(self, *, proven: bool) -> None:
-        if not proven:
-            self._prove_by_plan()
-        self._prove_others()
+    def _has(self, phase: str, facet: str) -> bool:
+        return any((change["phase"], change["facet"]) == (phase, facet) for change in self._plan["changes"])
 
-    def _prove_after(self) -> None:
-        self._result["proofs"] = []
-        self._prove_effective(self._prove_by_plan())
-        self._prove_others()
+    def _guarded(self, *, by_key: bool, opens: bool) -> None:
+        """Arm, change, confirm; whatever goes wrong in between is taken back at once."""
+        transaction = self._arm(self._way(by_key=by_key))
+        before = len(self._result["changes"])
+        try:
+            if opens:
+                self._apply("server", "widen", self._way(by_key=by_key), transaction)
+                self._prove_before(proven=False)
+            for facet in FACET_MODULES:
+                if self._has("narrow", facet):
+                    self._apply(facet, "narrow", self._way(by_key=True), transaction)
+            self._confirm(transaction)
+        except (LatchkeyError, AnsibleError) as error:
+            self._take_back(transaction, before, error)
+
+    def _arm(self, connection: Any) -> guards.Transaction:
+        required = [connections.user_of(self._caller.action)]
+        required += operators.provable(self._caller, self._operators, self._desired)
+        arguments = {"timeout": self._timeout, "operators": required, "desired": self._desired}
+        transaction, _done = guards.arm(self._caller, connection, arguments)
+        self._result["transaction"] = {"id": transaction.id, "state": "ARMED", "deadline": transaction.deadline()}
+        return transaction
+
+    def _take_back(self, transaction: guards.Transaction, before: int, error: Exception) -> None:
+        ways = (lambda: self._way(by_key=True), lambda: self._way(by_key=False))
+        note = guards.revert(self._caller, transaction, ways)
+        taken = self._result["changes"][before:]
+        self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
+        self._result["changed"] = bool(before)
+        self._result["transaction"].update(state=guards.REVERTED if "is back" in note else guards.UNKNOWN, note=note)
+        if isinstance(error, LatchkeyError):
+            raise type(error)(f"{error.reason} ({note})", error.remedy, error.where) from error
+        raise HostError(f"{' '.join(str(error).split())} ({note})") from error
 
     def _noting(self, note: str, prove: Callable[[], None]) -> None:
         try:
@@ -92,16 +124,9 @@ class _Run:
             return connections.fresh(caller.action, caller.who, caller.policy)
         return connections.configured(caller.action, caller.policy)
 
-    def _apply(self, phase: str, connection: Any) -> None:
-        concerned = {change["facet"] for change in self._plan["changes"] if change["phase"] == phase}
-        for facet, module in FACET_MODULES:
-            if facet not in concerned:
-                continue
-            arguments = dict(self._desired[facet], phase=phase)
-            done, reached = proofs.run_module(self._caller, connection, module, arguments)
-            self._take(done, reached)
-
-    def _take(self, done: dict[str, Any] | None, reached: connections.Reached) -> None:
+    def _apply(self, facet: str, phase: str, way: Any, transaction: guards.Transaction | None = None) -> None:
+        arguments = dict(self._desired[facet], phase=phase, transaction=transaction.id if transaction else None)
+        done, reached = proofs.run_module(self._caller, way, FACET_MODULES[facet], arguments)
         if done is None:
             raise failures.of_login(reached, connections.user_of(self._caller.action), self._caller.policy)
         problem = failures.of_module(done, reached)
@@ -113,18 +138,47 @@ class _Run:
         if done.get("failed"):
             raise results.error_of(done)
 
-    def _prove_by_plan(self) -> proofs.Proof:
-        proof = proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report"})
+    def _prove_before(self, *, proven: bool) -> None:
+        if not proven:
+            self._take_proof(self._by_plan({}))
+        self._prove_others(None)
+
+    def _confirm(self, transaction: guards.Transaction) -> None:
+        """Confirm by brand-new logins: the further operators first, the one that carries the plan last."""
+        self._result["proofs"] = []
+        self._prove_others(transaction)
+        proof = self._by_plan({"confirm": transaction.confirmation()})
+        answer = proof.result.get("confirm") or {}
+        if answer.get("answer") != guards.COMMITTED:
+            self._settle(transaction, proof, answer)
+        self._result["transaction"]["state"] = guards.COMMITTED
+        self._take_proof(proof)
+        self._prove_effective(proof)
+
+    def _settle(self, transaction: guards.Transaction, proof: proofs.Proof, answer: Mapping[str, Any]) -> None:
+        """Return only where the host did take the confirmation and its answer was lost on the way."""
+        if not answer:
+            with contextlib.suppress(LatchkeyError):
+                if guards.status(self._caller, transaction) == guards.COMMITTED:
+                    return
+            self._take_proof(proof)
+        self._prove_effective(proof)
+        raise guards.problem_of(answer) or HostError("the host did not confirm", "see guard_info", "transaction")
+
+    def _by_plan(self, arguments: Mapping[str, Any]) -> proofs.Proof:
+        return proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report", **arguments})
+
+    def _take_proof(self, proof: proofs.Proof) -> None:
         if not proof.reached.transcript.authenticated:
             error = failures.of_login(proof.reached, proof.operator, self._caller.policy)
             raise Refused(f"the key was not taken: {error.reason}", error.remedy, "proof")
         if proof.problem is not None:
             raise proof.problem
         self._result["proofs"].append(proof.record())
-        return proof
 
-    def _prove_others(self) -> None:
-        done = operators.prove(self._caller, self._operators, self._desired)
+    def _prove_others(self, transaction: guards.Transaction | None) -> None:
+        confirm = transaction.confirmation() if transaction else None
+        done = operators.prove(self._caller, self._operators, self._desired, confirm=confirm)
         self._result["proofs"] += [proof.record() for proof in done.proven]
         self._result["predicted"] = done.predicted
         for proof in done.failed:
@@ -132,6 +186,10 @@ class _Run:
             raise Refused(
                 f"the operator {proof.operator} could not be proven: {problem.reason}", problem.remedy, "proof"
             )
+        for proof in done.proven if transaction else []:
+            refused = guards.problem_of(proof.result.get("confirm") or {})
+            if refused is not None:
+                raise refused
 
     def _prove_effective(self, proof: proofs.Proof) -> None:
         left = [change["what"] for change in proof.result.get("changes", [])]

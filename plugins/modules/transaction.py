@@ -6,12 +6,13 @@
 
 DOCUMENTATION = r"""
 module: transaction
-short_description: Change one host in one task, proven before and after
+short_description: Change one host in one task, with a way back whatever dies
 version_added: 0.1.0
 description:
-  - Makes the changes of a plan. What adds a way in comes first, then a proof, then what takes a way away, then a
-    proof that nothing is left to do.
-  - Takes nothing away without a proof. This version is not guarded yet; it has no automatic way back.
+  - Makes the changes of a plan. Keys are added and proven first; then the host is armed (M(latchkey.ssh.guard)), what
+    takes a way in away is changed, and a brand-new login that finds nothing left to do confirms it.
+  - What fails in between is taken back at once. Where the controller or the network dies, the host goes back by itself
+    at its deadline; where it is restarted, at boot before sshd starts.
   - Runs on the controller and never fails by itself. What went wrong is in RV(refused).
 author: Latchkey contributors (@latchkey)
 options:
@@ -36,6 +37,10 @@ options:
     description: How the host is known; V(strict), V(accept_new), or a list of SHA256 fingerprints.
     type: raw
     default: strict
+  timeout:
+    description: Seconds until the host goes back by itself unless the change is confirmed; 5 to 3600.
+    type: int
+    default: 300
 extends_documentation_fragment:
   - latchkey.ssh.attributes
 """

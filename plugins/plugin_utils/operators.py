@@ -20,10 +20,23 @@ class Proven(NamedTuple):
     predicted: list[str]
 
 
-def prove(caller: proofs.Caller, names: Sequence[str], desired: Mapping[str, Any]) -> Proven:
+def provable(caller: proofs.Caller, names: Sequence[str], desired: Mapping[str, Any]) -> list[str]:
+    """Return the further operators whose planned keys contain the identity's."""
+    others = [name for name in names if name != connections.user_of(caller.action)]
+    return [name for name in others if _holds_key(caller.who, name, desired)]
+
+
+def prove(
+    caller: proofs.Caller,
+    names: Sequence[str],
+    desired: Mapping[str, Any],
+    *,
+    confirm: Mapping[str, Any] | None = None,
+) -> Proven:
     """Log in once as every further operator whose planned keys contain the identity's; stop at the first that fails.
 
-    Failed logins add up to a ban of this address (PerSourcePenalties).
+    Failed logins add up to a ban of this address (PerSourcePenalties). With ``confirm`` each login confirms that
+    transaction as far as it lies with its operator.
     """
     connected_as = connections.user_of(caller.action)
     done = Proven([], [], [])
@@ -33,7 +46,7 @@ def prove(caller: proofs.Caller, names: Sequence[str], desired: Mapping[str, Any
         if not _holds_key(caller.who, name, desired):
             done.predicted.append(name)
             continue
-        proof = proofs.by_command(caller, name)
+        proof = proofs.by_command(caller, name, confirm)
         (done.proven if proof.problem is None else done.failed).append(proof)
         if done.failed:
             break
@@ -51,4 +64,4 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-__all__ = ["Proven", "prove"]
+__all__ = ["Proven", "provable", "prove"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -70,23 +71,41 @@ def by_plan(caller: Caller, arguments: dict[str, Any]) -> Proof:
     return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, result, own)
 
 
-def by_command(caller: Caller, user: str) -> Proof:
-    """Log in as ``user`` with a fresh key login, send a nonce, and have it back from root."""
+def by_command(caller: Caller, user: str, confirm: Mapping[str, Any] | None = None) -> Proof:
+    """Log in as ``user`` with a fresh key login, send a nonce, and have it back from root.
+
+    Args:
+        confirm: the transaction that this very login confirms; the host's answer is in the result.
+    """
     nonce = secrets.token_hex(16)
     connection = connections.fresh(caller.action, caller.who, caller.policy, user=user)
+    command = _ECHO if confirm is None else f"{_CONFIRM.format(id=confirm['id'])}; {_ECHO}"
+    sent = "".join(f"{line}\n" for line in ([confirm["nonce"]] if confirm else []) + [nonce])
     said, reached = connections.run(
         caller.action,
         connection,
-        lambda: caller.action._low_level_execute_command(_ECHO, in_data=f"{nonce}\n".encode()),
+        lambda: caller.action._low_level_execute_command(command, in_data=sent.encode()),
     )
-    lines = (said or {}).get("stdout", "").split()
+    out = (said or {}).get("stdout", "")
+    lines = out.split()
     root = lines[-2:] == [nonce, "0"]
     problem = None if root else failures.of_sudo((said or {}).get("stderr", ""))
     problem = problem or _login_problem(reached, caller, user) or _answer_problem(nonce=nonce in lines, root=root)
-    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, {})
+    result = {} if confirm is None else {"confirm": _answer(out)}
+    return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, result)
 
 
 _ECHO = 'read -r n; echo "$n"; id -u'
+# The shell takes the first line alone, so that the second is left for the proof.
+_CONFIRM = 'read -r c; echo "$c" | /usr/local/sbin/latchkey confirm {id} --nonce --json'
+
+
+def _answer(out: str) -> dict[str, Any]:
+    """Return what the host answered to a confirmation; {} where it did not."""
+    for line in out.splitlines():
+        if line.startswith('{"answer"'):
+            return dict(json.loads(line))
+    return {}
 
 
 def run_module(

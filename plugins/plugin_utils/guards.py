@@ -1,0 +1,108 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A transaction as the controller sees it: armed on the host, confirmed by a login, or taken back."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, proofs, results
+
+COMMITTED, REVERTED, UNKNOWN = "COMMITTED", "REVERTED", "UNKNOWN"
+
+
+class Transaction(NamedTuple):
+    """One armed transaction: what its confirmation says, and by when (seconds since the epoch) the host goes back."""
+
+    id: str
+    nonce: str
+    goes_back: float
+
+    def confirmation(self) -> dict[str, str]:
+        """Return what the login that confirms has to say."""
+        return {"id": self.id, "nonce": self.nonce}
+
+    def deadline(self) -> str:
+        """Return the time by which the host goes back by itself, as people read it."""
+        return time.strftime("%H:%M:%S UTC", time.gmtime(self.goes_back))
+
+
+def arm(caller: proofs.Caller, connection: Any, arguments: Mapping[str, Any]) -> tuple[Transaction, dict[str, Any]]:
+    """Arm a transaction on the host; raises where it cannot be armed, and then nothing has changed."""
+    done = run(caller, connection, dict(arguments, state="armed", by=who_asks()))
+    told = done["transaction"]
+    return Transaction(told["id"], told["nonce"], time.time() + told["timeout"] + 1), done
+
+
+def run(caller: proofs.Caller, connection: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the module ``guard`` over a connection of ours; raises what went wrong."""
+    done, reached = proofs.run_module(caller, connection, "guard", dict(arguments))
+    if done is None:
+        raise failures.of_login(reached, connections.user_of(caller.action), caller.policy)
+    problem = failures.of_module(done, reached)
+    if problem is not None:
+        raise problem
+    if done.get("failed"):
+        raise results.error_of(done)
+    return done
+
+
+def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any]) -> str:
+    """Take a transaction back over the first way that still works; say how it stands as a note for people."""
+    said = ""
+    for way in ways:
+        try:
+            run(caller, way(), {"state": "reverted", "transaction": transaction.id})
+            return "the host is back as it was"
+        except LatchkeyError as error:
+            said = said or ("" if failures.UNREACHABLE in error.where else error.reason)
+    note = f"the host cannot be reached and goes back by itself by {transaction.deadline()}"
+    return f"{note} ({said})" if said else note
+
+
+def status(caller: proofs.Caller, transaction: Transaction) -> str:
+    """Settle what became of a confirmation without an answer, by one read over another fresh login."""
+    connection = connections.fresh(caller.action, caller.who, caller.policy)
+    done, _reached = proofs.run_module(caller, connection, "guard_info", {})
+    told = (done or {}).get("status") or {}
+    return str(told.get("state", UNKNOWN)) if told.get("id") == transaction.id else UNKNOWN
+
+
+def problem_of(answer: Mapping[str, Any]) -> LatchkeyError | None:
+    """Say what a host answered to a confirmation, as an error; None where this login confirmed what lies with it."""
+    said = answer.get("answer")
+    if said in (COMMITTED, "WAITING_FOR"):
+        return None
+    if said == "TOO_LATE":
+        remedy = "give it more time: harden_timeout"
+        return Refused("the confirmation came too late: the host has gone back", remedy, "transaction")
+    return HostError(f"the host did not take the confirmation: {answer.get('reason') or said}", "", "transaction")
+
+
+def who_asks() -> str:
+    """Return who runs this, for people on the host."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "somebody"
+    return f"{name}@{socket.gethostname()}"
+
+
+__all__ = [
+    "COMMITTED",
+    "REVERTED",
+    "UNKNOWN",
+    "Transaction",
+    "arm",
+    "problem_of",
+    "revert",
+    "run",
+    "status",
+    "who_asks",
+]
