@@ -102,8 +102,7 @@ class _Run:
         return transaction
 
     def _take_back(self, transaction: guards.Transaction, before: int, error: Exception) -> None:
-        ways = (lambda: self._way(by_key=True), lambda: self._way(by_key=False))
-        note = guards.revert(self._caller, transaction, ways)
+        note = guards.revert(self._caller, transaction, guards.ways(self._caller))
         taken = self._result["changes"][before:]
         self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
         self._result["changed"] = bool(before)

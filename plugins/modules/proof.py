@@ -29,6 +29,15 @@ options:
     description: The authentication methods that the host must offer, no more and no fewer.
     type: list
     elements: str
+  confirm:
+    description:
+      - A transaction (what M(latchkey.ssh.guard) returned as C(transaction)) that this login confirms. Where the proof
+        fails, the host is taken back at once and the task fails.
+    type: dict
+  desired:
+    description:
+      - With O(confirm), the desired state that must be effective by now; something left to do is a failure.
+    type: dict
 extends_documentation_fragment:
   - latchkey.ssh.attributes
 """
@@ -46,6 +55,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+answer:
+  description: COMMITTED, or WAITING_FOR where other operators have to confirm, too.
+  returned: with O(confirm)
+  type: str
+  sample: COMMITTED
+waiting_for:
+  description: The operators that have not confirmed yet.
+  returned: with O(confirm)
+  type: list
+  elements: str
+  sample: []
 proof:
   description: The operator, the fingerprint of the key that was taken, the methods the host offered.
   returned: success

@@ -8,10 +8,10 @@ from __future__ import annotations
 import getpass
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, proofs, results
 
 COMMITTED, REVERTED, UNKNOWN = "COMMITTED", "REVERTED", "UNKNOWN"
@@ -30,7 +30,25 @@ class Transaction(NamedTuple):
 
     def deadline(self) -> str:
         """Return the time by which the host goes back by itself, as people read it."""
-        return time.strftime("%H:%M:%S UTC", time.gmtime(self.goes_back))
+        return time.strftime("%H:%M:%S UTC", time.gmtime(self.goes_back)) if self.goes_back else "its deadline"
+
+
+def from_data(told: Mapping[str, Any]) -> Transaction:
+    """Return the transaction that a task was given (what the module guard returned)."""
+    try:
+        return Transaction(str(told["id"]), str(told["nonce"]), float(told.get("goes_back") or 0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed(
+            "this is not what guard returned", 'give `confirm: "{{ guard.transaction }}"`', "confirm"
+        ) from error
+
+
+def ways(caller: proofs.Caller) -> list[Callable[[], Any]]:
+    """Return the ways to a host that has no connection open: by key, and as Ansible is configured."""
+    return [
+        lambda: connections.fresh(caller.action, caller.who, caller.policy),
+        lambda: connections.configured(caller.action, caller.policy),
+    ]
 
 
 def arm(caller: proofs.Caller, connection: Any, arguments: Mapping[str, Any]) -> tuple[Transaction, dict[str, Any]]:

@@ -547,16 +547,31 @@ def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[
 
 def _put_back(places: Places, entry: Entry, directory: int, name: str) -> None:
     """Put a file back by a rename alone where its ready copy lies beside it: that needs no room on the disk."""
-    ready = entry.get("ready") or ""
-    if ready and _same(observe(directory, ready), entry):
-        os.rename(ready, name, src_dir_fd=directory, dst_dir_fd=directory)
-        return
-    temporary = f".latchkey-{os.getpid()}-{name}"
-    if entry["kind"] == "link":
-        os.symlink(entry["target"], temporary, dir_fd=directory)
-    else:
-        make_file(directory, temporary, entry, copy_of(places, entry))
-    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    temporary = entry.get("ready") or ""
+    if not temporary or not _same(observe(directory, temporary), entry):
+        temporary = f".latchkey-{os.getpid()}-{name}"
+        if entry["kind"] == "link":
+            os.symlink(entry["target"], temporary, dir_fd=directory)
+        else:
+            make_file(directory, temporary, entry, copy_of(places, entry))
+    try:
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError as error:
+        if error.errno != errno.EBUSY or entry["kind"] != "file":
+            raise
+        # A file that is mounted by itself can only be written in place.
+        _write_over(directory, name, entry, copy_of(places, entry))
+        os.unlink(temporary, dir_fd=directory)
+
+
+def _write_over(directory: int, name: str, entry: Entry, data: bytes) -> None:
+    handle = os.open(name, os.O_WRONLY | os.O_TRUNC | _NOFOLLOW, dir_fd=directory)
+    try:
+        _write_all(handle, data)
+        _dress(handle, entry)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def copy_of(places: Places, entry: Entry) -> bytes:
