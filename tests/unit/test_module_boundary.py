@@ -74,12 +74,20 @@ class FakeFacet:
 
 class FakeHost:
     closed = 0
+    fence = None
+
+    def __init__(self, fence=None):
+        FakeHost.fence = fence
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_unused):
         FakeHost.closed += 1
+
+
+def asked(phase, transaction=None):
+    return {"phase": phase, "transaction": transaction}
 
 
 @pytest.fixture
@@ -102,21 +110,27 @@ def boundary(monkeypatch):
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_phases_and_check_mode(boundary, phase, applied, reported, check_mode):
     facet = FakeFacet()
-    found = boundary._facet_result(FakeModule({"phase": phase}, check_mode), facet)
+    found = boundary._facet_result(FakeModule(asked(phase), check_mode), facet)
     assert facet.applied == ([] if check_mode else applied)
     assert found["changed"] and [change["phase"] for change in found["changes"]] == reported
     assert len(found["diff"]) == len(reported) and FakeHost.closed == 1
 
 
+@pytest.mark.parametrize("given, known", [(None, ""), ("t1", "t1")])
+def test_writers_get_the_fence_of_the_transaction_they_name(boundary, given, known):
+    boundary._facet_result(FakeModule(asked("all", given)), FakeFacet())
+    assert type(FakeHost.fence) is boundary.fence.Fence and FakeHost.fence.transaction == known
+
+
 def test_nothing_to_do_is_no_change(boundary):
-    found = boundary._facet_result(FakeModule({"phase": "all"}), FakeFacet(Outcome([], [])))
+    found = boundary._facet_result(FakeModule(asked("all")), FakeFacet(Outcome([], [])))
     assert (found["changed"], found["changes"], found["diff"], found["conflicts"]) == (False, [], [], [])
-    found = boundary._facet_result(FakeModule({"phase": "widen"}), FakeFacet(Outcome([REMOVE], [])))
+    found = boundary._facet_result(FakeModule(asked("widen")), FakeFacet(Outcome([REMOVE], [])))
     assert found["changed"] is False
 
 
 def test_lines_of_others_are_warned_of(boundary):
-    module = FakeModule({"phase": "all"})
+    module = FakeModule(asked("all"))
     assert boundary._facet_result(module, FakeFacet(Outcome([], ["x:1: y"])))["conflicts"] == ["x:1: y"]
     assert module.warnings == ["a line of others wins: x:1: y"]
 
@@ -125,7 +139,7 @@ def test_lines_of_others_are_warned_of(boundary):
 def test_errors_of_the_engine_end_the_module_in_words_and_as_data(boundary, kind):
     facet = FakeFacet(kind("what", "do that", "file:3"))
     with pytest.raises(Ended) as caught:
-        boundary.run(FakeModule({"phase": "all"}), lambda module: boundary._facet_result(module, facet))
+        boundary.run(FakeModule(asked("all")), lambda module: boundary._facet_result(module, facet))
     assert caught.value.args[0] == {
         "failed": True,
         "msg": "file:3: what. do that",
@@ -137,7 +151,7 @@ def test_errors_of_the_engine_end_the_module_in_words_and_as_data(boundary, kind
 @pytest.mark.parametrize("breaks, made", [(WIDEN, []), (NARROW, ["widen"])])
 def test_what_was_changed_before_a_failure_is_reported(boundary, breaks, made):
     with pytest.raises(Ended) as caught:
-        boundary._facet_result(FakeModule({"phase": "all"}), FakeFacet(breaks=breaks))
+        boundary._facet_result(FakeModule(asked("all")), FakeFacet(breaks=breaks))
     found = caught.value.args[0]
     assert found["failed"] and found["error"]["reason"] == "it broke"
     assert [change["phase"] for change in found["changes"]] == made
@@ -147,7 +161,7 @@ def test_what_was_changed_before_a_failure_is_reported(boundary, breaks, made):
 def test_mistakes_of_our_own_are_not_dressed_up(boundary):
     facet = FakeFacet(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        boundary.run(FakeModule({"phase": "all"}), lambda module: boundary._facet_result(module, facet))
+        boundary.run(FakeModule(asked("all")), lambda module: boundary._facet_result(module, facet))
 
 
 PLAN = {
@@ -189,6 +203,7 @@ def test_the_plan_takes_exactly_what_each_module_takes(boundary):
     assert options["keys"]["options"] is boundary.AUTHORIZED_KEYS_SPEC
     assert options["server"]["options"] is boundary.SSHD_CONFIG_SPEC
     assert set(options) == {name for name, _facet in together.FACETS}
+    assert boundary.GUARD_SPEC["desired"]["options"] is options
 
 
 # ---- through Ansible's own reading of parameters ---------------------------------------------------------------------
@@ -222,7 +237,11 @@ def run_module(boundary, monkeypatch, capsys):
         ("sshd_config", {"match": [{"criteria": "", "settings": {}}]}, "match[0].criteria"),
         ("sshd_config", {"foreign": "ignore"}, "foreign"),
         ("sshd_config", {"no_such": 1}, "no_such"),
-        ("plan", {}, "desired"),
+        ("sshd_config", {"transaction": ["x"], "phase": "later"}, "phase"),
+        ("plan", {"confirm": {"id": "x"}}, "nonce"),
+        ("guard", {"state": "extended"}, "transaction"),
+        ("guard", {"state": "reverted"}, "transaction"),
+        ("guard", {"timeout": "soon"}, "timeout"),
         ("plan", {"desired": {"server": {"settings": "x"}}}, "settings"),
     ],
 )

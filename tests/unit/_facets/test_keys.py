@@ -5,13 +5,14 @@
 
 import base64
 import collections
+import contextlib
 import struct
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused, Unsupported
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keyrings, keys
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets.change import NARROW, WIDEN
-from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, key_command
+from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, fences, files, home_files, key_command
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import version
 
 UID = 1001
@@ -356,6 +357,8 @@ def test_a_key_of_a_certificate_authority_lets_nobody_in_by_itself():
 
 
 class FakeHost:
+    fence = fences.Fence()
+
     def account(self, name):
         return ALICE._replace(name=name)
 
@@ -374,6 +377,30 @@ def test_each_kind_of_change_goes_to_the_right_hands(monkeypatch):
         ("mode", "alice", "/home/alice/.ssh", 0o755),
         ("home", "alice", PATH, 0o600),
         ("root", "/etc/ssh/keys/alice", 0o644),
+    ]
+
+
+def test_every_write_passes_the_fence_first(monkeypatch):
+    done = []
+
+    class Fence(fences.Fence):
+        @contextlib.contextmanager
+        def writing(self, path, after, account=None):
+            done.append(("fence", path, after, account and account.name))
+            yield
+
+    class Host(FakeHost):
+        fence = Fence()
+
+    for module, name in ((home_files, "replace"), (home_files, "set_mode"), (files, "replace")):
+        monkeypatch.setattr(module, name, lambda *given: done.append("write"))
+    changes = plan([home_file(text(K2), dir_mode=0o775)], [{"key": [K1]}]) + plan([outside(None)], [{"key": [K1]}])
+    keys.apply(changes, WIDEN, Host(), [])
+    keys.apply(changes, NARROW, Host(), [])
+    assert done == [
+        ("fence", "/home/alice/.ssh", None, "alice"), "write",
+        ("fence", PATH, text(K2, K1), "alice"), "write",
+        ("fence", "/etc/ssh/keys/alice", text(K1), None), "write",
     ]
 
 

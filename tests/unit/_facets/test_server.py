@@ -6,7 +6,9 @@
 The configurations are those of AlmaLinux 8, 9 and 10 as installed.
 """
 
+import contextlib
 import os
+import types
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import (
@@ -18,7 +20,7 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._errors import (
 )
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets import server
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets.change import NARROW, WIDEN
-from ansible_collections.latchkey.ssh.plugins.module_utils._host import files, sshd
+from ansible_collections.latchkey.ssh.plugins.module_utils._host import fences, files, sshd
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import effective, sshd_tree, version
 from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.version import SshdVersion
 
@@ -454,10 +456,30 @@ class FakePresent:
         return {}
 
 
+class RecordingFence(fences.Fence):
+    """Notes what passed it, and when."""
+
+    def __init__(self, done, transaction=""):
+        self.done, self.transaction = done, transaction
+
+    @contextlib.contextmanager
+    def writing(self, path, after, account=None):
+        self.done.append(("fence", path, after))
+        yield
+
+    @contextlib.contextmanager
+    def reloading(self, unit):
+        self.done.append(("fence", unit, None))
+        yield
+
+
 class FakeHost:
-    sshd = "sshd"
+    sshd = types.SimpleNamespace(unit=types.SimpleNamespace(name="sshd.service"))
     present = FakePresent()
     forgotten = 0
+
+    def __init__(self, fence=None):
+        self.fence = fence or fences.Fence()
 
     def forget(self):
         self.forgotten += 1
@@ -497,8 +519,28 @@ def test_files_come_before_the_reload_that_reads_them(machine):
     assert machine() == made == []
     server.apply(changes, NARROW, host, made)
     assert [step[:2] for step in machine()] == [
-        ("directory", DIRECTORY), ("replace", OURS), ("replace", MAIN), ("reload", "sshd")]
+        ("directory", DIRECTORY), ("replace", OURS), ("replace", MAIN), ("reload", FakeHost.sshd)]
     assert host.forgotten == 2
+
+
+def test_every_write_and_reload_passes_the_fence_first(machine):
+    changes = plan(installed(8), KEYS_ONLY).changes
+    server.apply(changes, NARROW, FakeHost(RecordingFence(machine())), [])
+    ours, main = [change.after for change in changes if change.kind == "file"]
+    assert [step for step in machine() if step[0] != "reload"] == [
+        ("fence", DIRECTORY, None), ("directory", DIRECTORY, None),
+        ("fence", OURS, ours), ("replace", OURS, ours),
+        ("fence", MAIN, main), ("replace", MAIN, main),
+        ("fence", "sshd.service", None),
+    ]
+
+
+def test_inside_a_transaction_what_failed_is_left_to_its_revert(machine):
+    machine.fail, made = "reload", []
+    with pytest.raises(LatchkeyError):
+        server.apply(plan(installed(8), KEYS_ONLY).changes, NARROW, FakeHost(RecordingFence([], "t1")), made)
+    assert [step[0] for step in machine()] == ["directory", "replace", "replace"]
+    assert [change.kind for change in made] == ["directory", "file", "file"], "reported as what was changed"
 
 
 def test_a_restart_is_done_as_one(machine):

@@ -88,7 +88,7 @@ def test_operators_are_tried_until_one_fails(monkeypatch):
     """Each failed login is a penalty for this address."""
     tried = []
 
-    def by_command(caller, user):
+    def by_command(caller, user, confirm=None):
         tried.append(user)
         return proof(("publickey",), problem=Refused("no") if user == "bob" else None)._replace(operator=user)
 
