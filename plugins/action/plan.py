@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
         known_hosts = os.path.join(scratch, "known_hosts") if self._task.check_mode else ""
         policy = host_key.policy(self._task.args.get("host_key", "strict"), known_hosts)
         shown = self._look(proofs.Caller(self, who, policy, task_vars))
-        shown["inventory"] = inventory_lines.lines(self, who)
+        shown["inventory"] = inventory_lines.lines(self, who) if self._task.args["desired"].get("server") else []
         return shown
 
     def _look(self, caller: proofs.Caller) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     results,
 )
 
-FACET_MODULES = {"keys": "authorized_keys", "server": "sshd_config"}
+FACET_MODULES = {"keys": "authorized_keys", "server": "sshd_config", "revert": "revert"}
 
 
 class ActionModule(ActionBase):
@@ -72,7 +72,7 @@ class _Run:
         opens = self._has("widen", "server")
         if not opens:
             self._noting("nothing was taken away", lambda: self._prove_before(proven=by_key))
-        if opens or self._has("narrow", "keys") or self._has("narrow", "server"):
+        if opens or any(self._has("narrow", facet) for facet in FACET_MODULES):
             self._guarded(by_key=by_key or not opens, opens=opens)
 
     def _has(self, phase: str, facet: str) -> bool:

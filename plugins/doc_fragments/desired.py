@@ -89,4 +89,12 @@ options:
               type: str
               choices: [refuse, report]
               default: refuse
+      revert:
+        description: See M(latchkey.ssh.revert).
+        type: dict
+        suboptions:
+            revert:
+              description: The committed transaction to go back from.
+              type: str
+              required: true
 """

@@ -39,9 +39,11 @@ SSHD_CONFIG_SPEC: Dict[str, Any] = dict(
     match=dict(type="list", elements="dict", options=MATCH_SPEC),
     foreign=dict(type="str", choices=["refuse", "report"], default="refuse"),
 )
+REVERT_SPEC: Dict[str, Any] = dict(revert=dict(type="str", required=True))
 DESIRED_OPTIONS: Dict[str, Any] = dict(
     keys=dict(type="dict", options=AUTHORIZED_KEYS_SPEC, no_log=False),
     server=dict(type="dict", options=SSHD_CONFIG_SPEC),
+    revert=dict(type="dict", options=REVERT_SPEC),
 )
 CONFIRM_SPEC: Dict[str, Any] = dict(
     type="dict",
@@ -181,6 +183,7 @@ __all__ = [
     "ACCOUNT_SPEC",
     "AUTHORIZED_KEYS_SPEC",
     "PLAN_SPEC",
+    "REVERT_SPEC",
     "SSHD_CONFIG_SPEC",
     "describe",
     "run",

@@ -45,6 +45,12 @@ status:
     reason: ""
     problems: []
     notes: []
+history:
+  description: The transactions that are over, the oldest first; at most ten.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{id: 20261123T093000-7f2e3d, state: COMMITTED, began: "2026-11-23T09:30:00Z", by: ops@ci, reason: confirmed}]
 """
 
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module

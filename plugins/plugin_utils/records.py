@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import failures, results
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import failures, guards, results
 
-_ORDER = ("unreachable", "refused", "changed", "would change", "unchanged")
-_COLORS = {"unreachable": "red", "refused": "red", "changed": "yellow", "would change": "yellow", "unchanged": "green"}
+_ORDER = ("unknown", "unreachable", "reverted", "refused", "changed", "would change", "unchanged")
+_COLORS = {
+    "unknown": "red",
+    "unreachable": "red",
+    "reverted": "red",
+    "refused": "red",
+    "changed": "yellow",
+    "would change": "yellow",
+    "unchanged": "green",
+}
 
 
 class Line(NamedTuple):
@@ -29,7 +37,8 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
     changes = list(transaction.get("changes") or [])
     planned = list(plan.get("changes") or [])
     proofs = list(transaction.get("proofs") or plan.get("proofs") or [])
-    status = _status(refused, changes, planned, ran=bool(transaction))
+    guarded = dict(transaction.get("transaction") or {})
+    status = _status(refused, changes, planned, guarded, ran=bool(transaction))
     return {
         "host": host,
         "status": status,
@@ -40,6 +49,8 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "stranded": list(plan.get("stranded") or []),
         "conflicts": list(transaction.get("conflicts") or plan.get("conflicts") or []),
         "refused": refused,
+        "transaction": guarded,
+        "taken_back": list(transaction.get("taken_back") or []),
         "accepted_host_key": plan.get("accepted_host_key") or "",
         "key_made": _key_made(key),
         "inventory": list(plan.get("inventory") or []) if proofs and status in ("changed", "unchanged") else [],
@@ -55,7 +66,11 @@ def _key_made(key: Mapping[str, Any]) -> str:
     return f"key made: {identity['path']} (keep a copy: without it nobody gets in)"
 
 
-def _status(refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], *, ran: bool) -> str:
+def _status(
+    refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], guarded: Mapping[str, Any], *, ran: bool
+) -> str:
+    if refused and guarded.get("state") in (guards.REVERTED, guards.UNKNOWN):
+        return str(guarded["state"]).lower()
     if refused:
         return "unreachable" if refused[0].startswith(failures.UNREACHABLE) else "refused"
     if changes:

@@ -15,7 +15,8 @@ NARROW = "narrow"
 class Change(NamedTuple):
     """One step towards the desired state of a facet.
 
-    ``phase`` is widen (adds a way in) or narrow (takes one away). ``kind`` is file, directory, mode, reload or restart.
+    ``phase`` is widen (adds a way in) or narrow (takes one away). ``kind`` is file, absent (the file is
+    removed), directory, mode, reload or restart.
     ``path`` is the file, or the unit for reload and restart. ``account`` owns the path where it lies below a home.
     """
 
@@ -55,8 +56,9 @@ def report(change: Change) -> Dict[str, Any]:
     }
     if change.kind in ("file", "directory", "mode"):
         shown.update(mode=f"{change.mode:04o}", owner=change.owner)
-    if change.kind == "file":
-        shown.update(sha256_before=digest(change.before) if change.existed else "", sha256_after=digest(change.after))
+    if change.kind in ("file", "absent"):
+        after = digest(change.after) if change.kind == "file" else ""
+        shown.update(sha256_before=digest(change.before) if change.existed else "", sha256_after=after)
     return shown
 
 
@@ -76,7 +78,7 @@ def diffs(changes: List[Change]) -> List[Dict[str, str]]:
 
 
 def _diff(change: Change) -> Dict[str, str]:
-    if change.kind != "file":
+    if change.kind not in ("file", "absent"):
         return {"prepared": f"{change.path}: {change.what}\n"}
     before = change.before.decode("utf-8", "backslashreplace")
     after = change.after.decode("utf-8", "backslashreplace")

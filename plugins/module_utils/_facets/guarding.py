@@ -13,6 +13,8 @@ from .._host.host import Host
 from . import keyrings, together
 from .change import Change
 
+_SHOWN = ("id", "state", "began", "by", "reason")
+
 
 def run(params: Mapping[str, Any], *, check_mode: bool) -> Dict[str, Any]:
     """Do what the module ``guard`` is asked for.
@@ -47,9 +49,11 @@ def confirm(identifier: str, nonce: str) -> Dict[str, Any]:
 
 def touches(changes: Sequence[Change], host: Host) -> List[snapshot.Touch]:
     """Return what changes write, each path with the account it belongs to."""
-    kinds = ("file", "directory", "mode")
+    kinds = ("file", "absent", "directory", "mode")
     return [
-        snapshot.Touch(change.path, host.account(change.account) if change.account else None)
+        snapshot.Touch(
+            change.path, host.account(change.account) if change.account else None, forget=change.facet == "keys"
+        )
         for change in changes
         if change.kind in kinds
     ]
@@ -61,7 +65,7 @@ def of_account(name: str, host: Host) -> List[snapshot.Touch]:
     found = []
     for path in keyrings.paths(host.effective(account).get("authorizedkeysfile", (".ssh/authorized_keys",)), account):
         inside = path.startswith(account.home.rstrip("/") + "/")
-        found.append(snapshot.Touch(path, account if inside else None, merge=inside))
+        found.append(snapshot.Touch(path, account if inside else None, merge=inside, forget=True))
     return found
 
 
@@ -97,7 +101,8 @@ def _settled(answer: Mapping[str, Any], wanted: str, at: guardian.Site) -> Dict[
 
 def _shown(at: guardian.Site) -> Dict[str, Any]:
     try:
-        return dict(status=guardian.status(at))
+        past = [{name: one[name] for name in _SHOWN} for one in guardian.history(at.places)]
+        return dict(status=guardian.status(at), history=past)
     except (OSError, ValueError) as error:
         raise HostError(f"cannot be read: {error}", "run as root, and look at it", at.places.state) from error
 

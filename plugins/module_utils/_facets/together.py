@@ -11,11 +11,11 @@ from .._errors import LatchkeyError, Refused
 from .._host import files
 from .._host.host import Host
 from .._openssh.sshd_tree import Tree
-from . import keys, methods, operators, people, server
+from . import keys, methods, operators, people, reverting, server
 from .change import NARROW, Change
 from .operators import Planned, Way
 
-FACETS = (("keys", keys), ("server", server))
+FACETS = (("keys", keys), ("server", server), ("revert", reverting))
 _KEYTAB = "/etc/krb5.keytab"
 
 

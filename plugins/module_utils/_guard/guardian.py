@@ -368,9 +368,20 @@ def commit(at: Site) -> None:
             return
         state["state"] = COMMITTED
         state["over"] = _wall_clock()
+        for entry in state["entries"]:
+            if not entry.get("account"):
+                entry["committed"] = _digest_of(entry["path"])
         state["reason"] = state["reason"] or "confirmed"
         save(at.places, state)
     finish(at)
+
+
+def _digest_of(path: str) -> str:
+    try:
+        with open(path, "rb") as handle:
+            return digest(handle.read())
+    except OSError:
+        return ""
 
 
 def extend(at: Site, name: str, seconds: float) -> Dict[str, Any]:
@@ -998,7 +1009,7 @@ def _file_away(places: Places, state: State) -> None:
     target = os.path.join(places.history, state["id"])
     os.makedirs(target if state["state"] == COMMITTED else places.history, 0o700, exist_ok=True)
     for entry in state["entries"]:
-        if state["state"] == COMMITTED and entry.get("copy") and not entry.get("account"):
+        if state["state"] == COMMITTED and entry.get("copy") and not entry.get("account") and not entry.get("forget"):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(os.path.join(places.copies, entry["copy"]), os.path.join(target, entry["copy"]))
     shutil.rmtree(places.copies, ignore_errors=True)
@@ -1168,11 +1179,18 @@ def _hold(at: Site, words: Sequence[str]) -> int:
     return _say(extend(at, _current(at), float(words[0])), ("EXTENDED",), words)
 
 
-def _list(at: Site, words: Sequence[str]) -> int:
-    names = sorted(os.listdir(at.places.history)) if os.path.isdir(at.places.history) else []
+def history(places: Places) -> List[State]:
+    """Return the transactions that are over, the oldest first."""
+    found = []
+    names = sorted(os.listdir(places.history)) if os.path.isdir(places.history) else []
     for name in [name for name in names if name.endswith(".json")]:
-        with open(os.path.join(at.places.history, name), encoding="utf-8") as handle:
-            state = json.load(handle)
+        with open(os.path.join(places.history, name), encoding="utf-8") as handle:
+            found.append(dict(json.load(handle)))
+    return found
+
+
+def _list(at: Site, words: Sequence[str]) -> int:
+    for state in history(at.places):
         print(f"{state['began']}  {state['id']}  {state['state']:9}  by {state['by']}  {state['reason']}")
     return 0
 

@@ -18,6 +18,7 @@ class Touch(NamedTuple):
     """A path that a transaction may change; ``account`` owns it where it lies below a home.
 
     ``merge`` says that others may write it meanwhile: then only the lines it had before are brought back.
+    ``forget`` says that its copy is not kept once the transaction is committed: a withdrawn key never comes back.
     ``untouched`` are files that stay as they are, and go back only where sshd would not start with what came meanwhile.
     """
 
@@ -25,6 +26,7 @@ class Touch(NamedTuple):
     account: Optional[accounts.Account] = None
     untouched: bool = False
     merge: bool = False
+    forget: bool = False
 
 
 def take(places: guardian.Places, identifier: str, touches: Sequence[Touch], first: int = 0) -> List[guardian.Entry]:
@@ -84,6 +86,7 @@ def _take(places: guardian.Places, identifier: str, touch: Touch, number: int) -
                 touch.path,
             )
         entry, data = _look(touch)
+        entry["forget"] = touch.forget
     if entry["kind"] == "file":
         entry["copy"] = f"{number:04d}"
         guardian.replace(os.path.join(places.copies, entry["copy"]), data, 0o600)
