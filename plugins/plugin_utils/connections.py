@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ansible import constants as C
@@ -54,15 +55,23 @@ def check_task(action: Any) -> None:
         raise Refused("ANSIBLE_KEEP_REMOTE_FILES makes every module several logins", "unset it for this run")
 
 
-def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = "") -> Any:
+def fresh(
+    action: Any,
+    identity: Identity,
+    policy: HostKeyPolicy,
+    user: str = "",
+    *,
+    first: Sequence[str] = ssh_arguments.FRESH,
+) -> Any:
     """Return a connection object whose every command is a brand-new key login that no password can help.
 
     Args:
         user: another account than the one Ansible connects as.
+        first: the client's arguments that stand before all others.
     """
     connection = _clone(action)
     words, jump = _own_arguments(connection)
-    prefix = [*ssh_arguments.FRESH, *_host_key_arguments(connection, policy, words)]
+    prefix = [*first, *_host_key_arguments(connection, policy, words)]
     prefix += [*_jump(connection, words, jump, policy), *identity.arguments()]
     _set_arguments(connection, prefix)
     _without_password(connection)
@@ -77,14 +86,33 @@ def fresh(action: Any, identity: Identity, policy: HostKeyPolicy, user: str = ""
     return connection
 
 
-def configured(action: Any, policy: HostKeyPolicy) -> Any:
+def riding(action: Any, words: Sequence[str]) -> Any:
+    """Return a connection object whose every command goes through a connection that is open already.
+
+    Args:
+        words: the client's arguments that lead there; nothing the user configured is added to them.
+    """
+    connection = _clone(action)
+    connection.set_option("ssh_args", ssh_arguments.join([*words]))
+    for name in ("ssh_common_args", "ssh_extra_args", "private_key_file"):
+        connection.set_option(name, None)
+    if "private_key" in connection._options:
+        connection.set_option("private_key", None)
+    _without_password(connection)
+    return connection
+
+
+def configured(action: Any, policy: HostKeyPolicy, *, first: Sequence[str] = (*ssh_arguments.UNSHARED, "-v")) -> Any:
     """Return a connection as Ansible is configured, but with the host's key checked as ``harden_host_key`` says.
 
     It shares no connection either: core cuts short what sudo says while a ControlPersist client is still leaving.
+
+    Args:
+        first: the client's arguments that stand before all others.
     """
     connection = _clone(action)
     words, jump = _own_arguments(connection)
-    prefix = [*ssh_arguments.UNSHARED, "-v", *_host_key_arguments(connection, policy, words)]
+    prefix = [*first, *_host_key_arguments(connection, policy, words)]
     _set_arguments(connection, prefix + (["-J", jump] if jump else []))
     return connection
 
@@ -246,6 +274,7 @@ __all__ = [
     "configured",
     "fresh",
     "has_password",
+    "riding",
     "run",
     "tries_by_itself",
     "user_of",

@@ -12,12 +12,15 @@ from typing import NamedTuple
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import Malformed
 
 # First value wins in ssh(1), so these stand before everything the user configured.
-UNSHARED = tuple("-S none -o ControlMaster=no -o ServerAliveInterval=5 -o ServerAliveCountMax=4".split())
-FRESH = (
-    *UNSHARED,
-    *"-o ControlPersist=no -o BatchMode=yes -o NumberOfPasswordPrompts=0".split(),
-    *"-o PreferredAuthentications=publickey -v".split(),
+_ALIVE = tuple("-o ServerAliveInterval=5 -o ServerAliveCountMax=4".split())
+UNSHARED = (*"-S none -o ControlMaster=no".split(), *_ALIVE)
+KEY_ONLY = (
+    *"-o BatchMode=yes -o NumberOfPasswordPrompts=0".split(),
+    *"-o PreferredAuthentications=publickey".split(),
 )
+FRESH = (*UNSHARED, *"-o ControlPersist=no".split(), *KEY_ONLY, "-v")
+# What a client says that was to go through an open connection and found none; it must not make one of its own.
+GONE = "the connection that was kept open is gone"
 # ssh.c of 8.0 to 10.0; with -E and -y nothing would be left to read.
 _GETOPT = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy"
 _SPOILING = ("-S", "-M", "-O", "-q", "-E", "-y", "-t")
@@ -54,6 +57,27 @@ def clean(arguments: str) -> Cleaned:
         elif option not in _SPOILING and name not in _CONTROL_OPTIONS + _QUIETING_OPTIONS + _CHECKING_OPTIONS:
             kept += [option, value] if value else [option]
     return Cleaned((*kept, *rest), jump)
+
+
+def master(path: str, seconds: int) -> list[str]:
+    """Return the arguments of a client that leaves its connection open for others at the socket ``path``.
+
+    It takes no forwardings of the user's: those of the logins beside it would find their ports taken. With ``-v`` it
+    would keep its standard error open, and Ansible waits for that.
+
+    Args:
+        seconds: for how long it stays without being used; nobody closes it where this run is killed.
+    """
+    words = f"-o ControlMaster=yes -o ControlPersist={seconds} -o ClearAllForwardings=yes".split()
+    return ["-o", "ControlPath=" + path.replace("%", "%%"), *words, *_ALIVE]
+
+
+def through(path: str) -> list[str]:
+    """Return the arguments of a client that goes through the connection at the socket ``path``, or nowhere."""
+    words = ["-F", "/dev/null", "-S", path.replace("%", "%%"), "-o", "ControlMaster=no", "-o", "BatchMode=yes"]
+    # Without this the client would log in by itself where the connection is gone. It ends its command as soon as
+    # that has no standard output any more, so a shell holds it until the words are said.
+    return [*words, "-o", f"ProxyCommand=sh -c 'echo {GONE} >&2'"]
 
 
 def split_option(text: str) -> tuple[str, str]:
@@ -115,4 +139,5 @@ def _hop_parts(hop: str) -> tuple[str, str, str]:
     return (user if at else "", host if colon else rest, port if colon else "")
 
 
-__all__ = ["FRESH", "Cleaned", "clean", "hop_name", "hop_words", "join", "proxy_command", "split_option"]
+__all__ = ["FRESH", "GONE", "KEY_ONLY", "UNSHARED", "Cleaned"]
+__all__ += ["clean", "hop_name", "hop_words", "join", "master", "proxy_command", "split_option", "through"]

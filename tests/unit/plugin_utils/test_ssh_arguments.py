@@ -92,6 +92,22 @@ def test_the_spoilers_do_spoil():
     assert found["controlpath"] == "/tmp/x"
 
 
+@NEEDS_SSH
+@pytest.mark.parametrize("given", SPOILERS + ["-L 8080:localhost:80 -o ExitOnForwardFailure=yes"])
+def test_a_connection_is_kept_open_whatever_is_given(given):
+    found = client(ssh_arguments.master("/tmp/%h/s", 330) + list(ssh_arguments.clean(given).words))
+    assert found["controlmaster"] in ("true", "yes") and found["controlpersist"] == "330"
+    # The client fills in %h when it prints.
+    assert found["controlpath"] in ("/tmp/%%h/s", "/tmp/%h/s") and found["clearallforwardings"] == "yes"
+
+
+@NEEDS_SSH
+def test_without_an_open_connection_nobody_logs_in(tmp_path):
+    words = ["ssh"] + ssh_arguments.through(str(tmp_path / "%h" / "s")) + ["localhost", "true"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 255 and ssh_arguments.GONE in done.stderr.decode()
+
+
 @pytest.mark.parametrize("words", [
     [], ["-o", "ProxyCommand=sh -c 'echo \"%h\"' $x"], ["a b", "", "it's", '"', "\\", "$HOME", "`id`", "ü", "*"],
 ])
