@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.release import __version__ as core_version
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Refused
-from ansible_collections.latchkey.ssh.plugins.plugin_utils import interpreter, transcript
+from ansible_collections.latchkey.ssh.plugins.plugin_utils import interpreter, ssh_arguments, transcript
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.connections import Reached
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.host_key import HostKeyPolicy
 
@@ -87,6 +87,8 @@ def of_login(reached: Reached, user: str, policy: HostKeyPolicy = _STRICT) -> La
             _WRONG_PASSWORD,
             user,
         )
+    if ssh_arguments.GONE in said.words:
+        return HostError(ssh_arguments.GONE, "check the network and sshd", UNREACHABLE)
     if "UNKNOWN port" in said.words:
         remedy = "log in to the jump host by hand: is its key known, and does it take yours without asking?"
         return HostError(f"the way through the jump host ended: {said.words}", remedy, UNREACHABLE)

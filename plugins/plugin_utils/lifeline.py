@@ -22,7 +22,6 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     programs,
     proofs,
     ssh_arguments,
-    transcript,
 )
 
 SECONDS = 330
@@ -76,10 +75,7 @@ class Lifeline:
 
     def run_module(self, name: str, arguments: dict[str, Any]) -> tuple[dict[str, Any] | None, connections.Reached]:
         """Run a module of this collection through here; no result where the connection is gone."""
-        result, reached = proofs.run_module(self._caller, self.connection(), name, arguments)
-        if result is None and ssh_arguments.GONE in reached.error:
-            reached = connections.Reached(transcript.read(""), ssh_arguments.GONE)
-        return result, reached
+        return proofs.run_module(self._caller, self.connection(), name, arguments)
 
     def _open(self) -> None:
         caller, first = self._caller, ssh_arguments.master(self._path(), self._seconds)

@@ -10,6 +10,7 @@ pytest.importorskip("ansible")
 failures = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.failures")
 connections = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.connections")
 interpreter = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.interpreter")
+ssh_arguments = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.ssh_arguments")
 transcript = pytest.importorskip("ansible_collections.latchkey.ssh.plugins.plugin_utils.transcript")
 
 NOTHING = connections.Reached(transcript.read(""), "")
@@ -95,6 +96,9 @@ def test_the_command_that_looks_for_a_python_is_not_taken_for_its_answer():
         ("Host key verification failed.", "x", Refused, "host key", "a key that ssh did not show"),
         ("debug1: Server host key: ssh-rsa SHA256:x\nHost key for h has changed\nHost key verification failed.", "x",
          Refused, "host key", "ssh-rsa SHA256:x"),
+        ("%s\nConnection closed by UNKNOWN port 65535" % ssh_arguments.GONE, "x", HostError, failures.UNREACHABLE,
+         "was kept open is gone"),
+        ("Connection closed by UNKNOWN port 65535", "x", HostError, failures.UNREACHABLE, "through the jump host"),
         ("ssh: connect to host h port 22: Connection refused", "the words", HostError, failures.UNREACHABLE,
          "the words"),
     ],
