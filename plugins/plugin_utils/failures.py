@@ -87,12 +87,17 @@ def of_login(reached: Reached, user: str, policy: HostKeyPolicy = _STRICT) -> La
             _WRONG_PASSWORD,
             user,
         )
-    if ssh_arguments.GONE in said.words:
+    return _unreached(reached)
+
+
+def _unreached(reached: Reached) -> LatchkeyError:
+    words = reached.transcript.words
+    if ssh_arguments.GONE in words:
         return HostError(ssh_arguments.GONE, "check the network and sshd", UNREACHABLE)
-    if "UNKNOWN port" in said.words:
+    if "UNKNOWN port" in words:
         remedy = "log in to the jump host by hand: is its key known, and does it take yours without asking?"
-        return HostError(f"the way through the jump host ended: {said.words}", remedy, UNREACHABLE)
-    return HostError(reached.error or said.words, "check its address, the network and sshd", UNREACHABLE)
+        return HostError(f"the way through the jump host ended: {words}", remedy, UNREACHABLE)
+    return HostError(reached.error or words, "check its address, the network and sshd", UNREACHABLE)
 
 
 def _host_key(said: transcript.Transcript, policy: HostKeyPolicy) -> LatchkeyError:
