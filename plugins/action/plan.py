@@ -146,7 +146,7 @@ def _accepted(reached: connections.Reached) -> str:
 def _shown(result: dict[str, Any]) -> dict[str, Any]:
     if result.get("failed"):
         return {"refused": [results.describe(results.error_of(result))]}
-    kept = ("planned", "changes", "conflicts", "stranded", "refused", "diff", "warnings", "sshd_version")
+    kept = ("planned", "changes", "conflicts", "stranded", "refused", "diff", "warnings", "sshd_version", "break_glass")
     return {"refused": [], **{name: result[name] for name in kept if name in result}}
 
 

@@ -27,12 +27,18 @@ class ActionModule(ActionBase):
         args = self._task.args
         record = records.build(host, *(_ran(args.get(part)) for part in ("key", "plan", "transaction")))
         if host == _first(variables):
-            for line in records.summary(_all_records(variables), check_mode=self._task.check_mode):
+            named = args.get("break_glass")
+            told = records.summary(
+                _all_records(variables),
+                check_mode=self._task.check_mode,
+                break_glass=None if named is None else int(named),
+            )
+            for line in told:
                 display.display(line.text, color=line.color)
         result.update(changed=False, record=record)
         if record["refused"]:
-            told = {name: value for name, value in record.items() if value and name != "refused"}
-            result.update(failed=True, msg="; ".join(record["refused"]), record=told)
+            shown = {name: value for name, value in record.items() if value and name != "refused"}
+            result.update(failed=True, msg="; ".join(record["refused"]), record=shown)
         return result
 
 

@@ -57,6 +57,13 @@ options:
               type: str
               choices: [present, absent]
               default: present
+            break_glass_keys:
+              description:
+                - Public keys, or their SHA256 fingerprints, that are kept for the worst day. To withdraw one of them is
+                  refused.
+              type: list
+              elements: str
+              default: []
       server:
         description: See M(latchkey.ssh.sshd_config).
         type: dict

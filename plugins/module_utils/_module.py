@@ -26,6 +26,7 @@ AUTHORIZED_KEYS_SPEC: Dict[str, Any] = dict(
     key=dict(type="list", elements="str", no_log=False),
     key_options=dict(type="str", no_log=False),
     state=dict(type="str", choices=["present", "absent"], default="present"),
+    break_glass_keys=dict(type="list", elements="str", default=[], no_log=False),
 )
 PHASE_SPEC: Dict[str, Any] = dict(phase=dict(type="str", choices=["all", "widen", "narrow"], default="all"))
 TRANSACTION_SPEC: Dict[str, Any] = dict(transaction=dict(type="str"))
@@ -154,6 +155,7 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
         login=login,
         sshd_version=found.sshd_version,
         methods=list(found.methods),
+        break_glass=list(found.break_glass),
         **confirmed,
     )
 

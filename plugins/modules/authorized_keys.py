@@ -54,6 +54,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  break_glass_keys:
+    description:
+      - Public keys, or their SHA256 fingerprints, that are kept for the worst day. To withdraw one of them is refused.
+    type: list
+    elements: str
+    default: []
   phase:
     description: Make only the changes that add a way in, or only those that take one away.
     type: str

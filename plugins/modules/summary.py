@@ -21,6 +21,9 @@ options:
   transaction:
     description: What M(latchkey.ssh.transaction) returned.
     type: dict
+  break_glass:
+    description: How many break-glass keys are named; with none the summary warns.
+    type: int
 extends_documentation_fragment:
   - latchkey.ssh.attributes
 """

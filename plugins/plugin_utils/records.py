@@ -51,6 +51,9 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "refused": refused,
         "transaction": guarded,
         "taken_back": list(transaction.get("taken_back") or []),
+        "rehearsal": dict(transaction.get("rehearsal") or {}),
+        "break_glass": list(plan.get("break_glass") or []),
+        "warnings": list(plan.get("preflight") or []),
         "accepted_host_key": plan.get("accepted_host_key") or "",
         "key_made": _key_made(key),
         "inventory": list(plan.get("inventory") or []) if proofs and status in ("changed", "unchanged") else [],
@@ -78,8 +81,11 @@ def _status(
     return "would change" if planned and not ran else "unchanged"
 
 
-def summary(records: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[Line]:
-    """Return the lines: counts first, then only the hosts that want a look, and the inventory lines to change."""
+def summary(records: Sequence[Mapping[str, Any]], *, check_mode: bool, break_glass: int | None = None) -> list[Line]:
+    """Return the lines: counts first, then only the hosts that want a look, and the inventory lines to change.
+
+    ``break_glass`` is the number of break-glass keys that are named; None where that is not of interest.
+    """
     counts = {status: sum(record["status"] == status for record in records) for status in _ORDER}
     head = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     lines = [Line(""), Line(f"latchkey: {len(records)} host{'s' if len(records) != 1 else ''}: {head}")]
@@ -88,6 +94,7 @@ def summary(records: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[L
             if record["status"] == status:
                 lines += _host_lines(record)
     lines += _inventory_lines(records)
+    lines += _break_glass_lines(records, break_glass)
     if check_mode:
         lines.append(Line("Check mode: nothing was changed, and no key was proven that is not in place yet."))
     return [*lines, Line("")]
@@ -104,6 +111,10 @@ def _host_lines(record: Mapping[str, Any]) -> list[Line]:
     if record["accepted_host_key"]:
         lines.append(Line(f"      host key accepted on first contact: {record['accepted_host_key']}"))
     lines += [Line(f"      still open by a line of others: {conflict}", "yellow") for conflict in record["conflicts"]]
+    rehearsal = record["rehearsal"]
+    if rehearsal and not rehearsal.get("rehearsed"):
+        lines.append(Line(f"      not rehearsed: {rehearsal.get('why')}", "yellow"))
+    lines += [Line(f"      {warning}", "yellow") for warning in record["warnings"]]
     if record["predicted"]:
         lines.append(Line(f"      predicted only (no key of theirs here): {', '.join(record['predicted'])}", "yellow"))
     return lines + _stranded_lines(record["stranded"])
@@ -126,6 +137,17 @@ def _stranded_lines(stranded: Sequence[Mapping[str, Any]]) -> list[Line]:
     possible = [one["account"] for one in stranded if one["use"] != "real"]
     lines = [Line(f"      stranded, logged in lately: {'; '.join(real)}", "yellow")] if real else []
     return lines + ([Line(f"      without a key, never seen: {', '.join(possible)}")] if possible else [])
+
+
+def _break_glass_lines(records: Sequence[Mapping[str, Any]], named: int | None) -> list[Line]:
+    concerned = [record for record in records if record["status"] in ("changed", "would change")]
+    if named is None or not concerned:
+        return []
+    if not named:
+        text = "  No break-glass key is named: when the keys above are lost, only a console is left"
+        return [Line(f"{text} (harden_break_glass_keys).", "yellow")]
+    without = [record["host"] for record in concerned if not record["break_glass"]]
+    return [Line(f"  No break-glass key opens an account of {', '.join(without)}.", "yellow")] if without else []
 
 
 def _inventory_lines(records: Sequence[Mapping[str, Any]]) -> list[Line]:

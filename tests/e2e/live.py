@@ -49,10 +49,16 @@ def entry(line: str) -> Entry:
     return Entry(kind, mode, owner.split(":")[0], content)
 
 
+RECORD = "/var/lib/latchkey/"
+
+
 def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[Entry | None, Entry | None]]:
-    """Return (before, after) of each path that changed; a directory of which only the time moved does not count."""
+    """Return (before, after) of each path that changed; a directory of which only the time moved does not count.
+
+    Nor does the record of what was done, which the host keeps in /var/lib/latchkey.
+    """
     found = {}
-    for path in sorted(set(before) | set(after)):
+    for path in sorted(path for path in set(before) | set(after) if not f"{path}/".startswith(RECORD)):
         old = entry(before[path]) if path in before else None
         new = entry(after[path]) if path in after else None
         touched = before.get(path) != after.get(path) and (new or old) is not None

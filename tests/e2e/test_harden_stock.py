@@ -66,7 +66,14 @@ def test_ends_changed_and_proven(story: Story) -> None:
         assert record["status"] == "changed", story.first.out
         assert [proof["proven"] for proof in record["proven"]] == [True]
         assert record["proven"][0]["offered"] == ["publickey"]
-    assert "has no automatic way back" in story.first.words
+    assert "harden_break_glass_keys" in story.first.words
+
+
+def test_nothing_of_a_transaction_is_left_running(story: Story) -> None:
+    for host in story.hosts:
+        assert story.first.of(host, "transaction")["transaction"]["state"] == "COMMITTED"
+        assert host.root("systemctl list-units --all --plain --no-legend 'latchkey*'") == ""
+        assert host.root("find /etc /run -name '*latchkey*' ! -path '/etc/ssh/*' ! -path '/run/latchkey*'") == ""
 
 
 def test_the_key_logs_in(story: Story) -> None:

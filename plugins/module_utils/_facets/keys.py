@@ -29,9 +29,10 @@ class Wish(NamedTuple):
 
 
 class Desired(NamedTuple):
-    """The desired state of the facet, in the order given."""
+    """The desired state of the facet, in the order given; ``break_glass`` are fingerprints that are never removed."""
 
     wishes: Tuple[Wish, ...]
+    break_glass: Tuple[str, ...] = ()
 
     @staticmethod
     def from_params(params: Mapping[str, Any]) -> "Desired":
@@ -48,7 +49,25 @@ class Desired(NamedTuple):
         if not wishes:
             raise Malformed("no account is named", "give `accounts`, or `user` and `key`")
         _no_contradiction(wishes)
-        return Desired(tuple(wishes))
+        kept = break_glass(params)
+        for key in (key for wish in wishes if not wish.present for key in wish.keys):
+            if key.fingerprint in kept:
+                raise Refused(
+                    f"the break-glass key {key.fingerprint} shall be withdrawn",
+                    "take it out of `break_glass_keys` (harden_break_glass_keys) first, if that is what you want",
+                    "accounts",
+                )
+        return Desired(tuple(wishes), kept)
+
+
+def break_glass(params: Mapping[str, Any]) -> Tuple[str, ...]:
+    """Return the fingerprints of the break-glass keys, which are given as such or as public keys."""
+    found = []
+    for index, text in enumerate(params.get("break_glass_keys") or []):
+        plain = text.strip()
+        named = plain.startswith("SHA256:")
+        found.append(plain if named else keys.parse_public_key(plain, f"break_glass_keys[{index}]").fingerprint)
+    return tuple(found)
 
 
 class Current(NamedTuple):

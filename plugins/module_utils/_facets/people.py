@@ -91,4 +91,21 @@ def _has_key(account: accounts.Account, withdrawn: List[PublicKey], at: Tuple[Ho
     return bool(key_command.keys(command.output(host.effective(account), account), version))
 
 
-__all__ = ["look"]
+def opened_by(params: Mapping[str, Any], host: Host) -> List[str]:
+    """Return the accounts that one of the break-glass keys opens today; none where no such key is named."""
+    try:
+        wanted = keys.break_glass(params)
+    except LatchkeyError:
+        return []
+    found = []
+    for account in host.everyone() if wanted else []:
+        try:
+            accepted = keyrings.accepted(keyrings.look(host, account), host.sshd.version)
+        except (Refused, HostError):
+            continue
+        if any(key.fingerprint in wanted for key in accepted):
+            found.append(account.name)
+    return found
+
+
+__all__ = ["look", "opened_by"]

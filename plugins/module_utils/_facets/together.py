@@ -30,7 +30,8 @@ class Policy(NamedTuple):
 class Everything(NamedTuple):
     """What a run would do on this host: changes in order, foreign lines that win, who is stranded, what is refused.
 
-    ``methods`` are those that the planned sshd offers the connecting account.
+    ``methods`` are those that the planned sshd offers the connecting account; ``break_glass`` are the accounts that
+    break-glass keys open.
     """
 
     changes: List[Change]
@@ -39,6 +40,7 @@ class Everything(NamedTuple):
     refused: List[LatchkeyError]
     sshd_version: str
     methods: Sequence[str] = ()
+    break_glass: Sequence[str] = ()
 
 
 def plan(
@@ -77,10 +79,15 @@ def plan(
     if narrows or any(change.facet == "server" and change.phase == NARROW for change in changes):
         found, stranding = _stranded(desired, policy, host)
         refused += stranding
-    # What is wrong with a home or with sshd is met by each who looks.
-    refused = list({str(error): error for error in refused}.values())
+    refused = _once(refused)
     offered = _offered(desired, way, planned, host)
-    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}", offered)
+    emergency = people.opened_by(desired.get("keys") or {}, host) if found or narrows or changes else []
+    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}", offered, emergency)
+
+
+def _once(refused: Sequence[LatchkeyError]) -> List[LatchkeyError]:
+    """What is wrong with a home or with sshd is met by each who looks."""
+    return list({str(error): error for error in refused}.values())
 
 
 def outcome(desired: Mapping[str, Mapping[str, Any]], host: Host) -> Tuple[List[Change], Optional[Tree]]:

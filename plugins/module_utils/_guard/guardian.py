@@ -453,7 +453,7 @@ def _begin_revert(at: Site, reason: str) -> Optional[State]:
             # Where the disk takes no write, this tells confirmations that they are late.
             with open(_reverting(at.places), "w", encoding="utf-8"):
                 pass
-            state.update(state=REVERTING, reason=reason, wrote=state["state"] == APPLIED)
+            state.update(state=REVERTING, reason=reason)
             with contextlib.suppress(OSError):
                 save(at.places, state)
     if first:
@@ -469,7 +469,7 @@ def _end_revert(at: Site, *, homes: bool, problems: Sequence[str], notes: Sequen
         told = bool(state["problems"])
         state.update(problems=list(problems), notes=sorted(set(state["notes"]) | set(notes)))
         if state["state"] not in (REVERTING, REVERT_FAILED):
-            state.update(state=REVERTING, wrote=True)
+            state.update(state=REVERTING)
         if problems:
             state["state"] = REVERT_FAILED
         elif homes:
@@ -558,13 +558,13 @@ def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[
 
 def _put_back(places: Places, entry: Entry, directory: int, name: str) -> None:
     """Put a file back by a rename alone where its ready copy lies beside it: that needs no room on the disk."""
-    temporary = entry.get("ready") or ""
-    if not temporary or not _same(observe(directory, temporary), entry):
-        temporary = f".latchkey-{os.getpid()}-{name}"
-        if entry["kind"] == "link":
-            os.symlink(entry["target"], temporary, dir_fd=directory)
-        else:
-            make_file(directory, temporary, entry, copy_of(places, entry))
+    if _rename_ready(entry, directory, name):
+        return
+    temporary = f".latchkey-{os.getpid()}-{name}"
+    if entry["kind"] == "link":
+        os.symlink(entry["target"], temporary, dir_fd=directory)
+    else:
+        make_file(directory, temporary, entry, copy_of(places, entry))
     try:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError as error:
@@ -573,6 +573,28 @@ def _put_back(places: Places, entry: Entry, directory: int, name: str) -> None:
         # A file that is mounted by itself can only be written in place.
         _write_over(directory, name, entry, copy_of(places, entry))
         os.unlink(temporary, dir_fd=directory)
+
+
+def _rename_ready(entry: Entry, directory: int, name: str) -> bool:
+    if not entry.get("ready"):
+        return False
+    folder, ready = os.path.split(entry["ready"])
+    try:
+        source = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _same(observe(source, ready), entry):
+            return False
+        os.rename(ready, name, src_dir_fd=source, dst_dir_fd=directory)
+    except OSError as error:
+        # Another mount of the same file system, or a file that is mounted by itself.
+        if error.errno in (errno.EXDEV, errno.EBUSY):
+            return False
+        raise
+    finally:
+        os.close(source)
+    return True
 
 
 def _write_over(directory: int, name: str, entry: Entry, data: bytes) -> None:
@@ -849,7 +871,7 @@ def follow(at: Site, state: State) -> List[str]:
             problems += restore(at, state, homes=False, broken=True)[0]
             problem = _check(at, unit)
         if not problem or at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
-            problem = _bring_up(at, unit, wrote=bool(state.get("wrote", True)))
+            problem = _bring_up(at, unit)
         if problem:
             problems.append(f"{unit['name']}: {problem}")
     return problems
@@ -862,10 +884,11 @@ def _check(at: Site, unit: Dict[str, Any]) -> str:
     return "" if done.status == 0 else f"it would not start: {done.said}"
 
 
-def _bring_up(at: Site, unit: Dict[str, Any], *, wrote: bool) -> str:
+def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     name = unit["name"]
     active = at.machine.run(["systemctl", "is-active", name]).status == 0
-    if active and wrote:
+    if active:
+        # Also where nothing was written: the rehearsal touched directories that a listener is held against.
         at.machine.run(["systemctl", "reload", name])
     elif not active:
         at.machine.run(["systemctl", "reset-failed", name])
@@ -996,10 +1019,13 @@ def abandon(at: Site, state: State) -> None:
 
 
 def _leave_directories(state: State) -> None:
-    for entry in state["entries"]:
-        if entry.get("ready"):
+    """Remove the copies that lay ready, with the directory that held them."""
+    for ready in [entry["ready"] for entry in state["entries"] if entry.get("ready")]:
+        with contextlib.suppress(OSError):
+            os.unlink(ready)
+        if os.path.basename(os.path.dirname(ready)) == f".latchkey-{state['id']}":
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(os.path.dirname(entry["path"]), entry["ready"]))
+                os.rmdir(os.path.dirname(ready))
 
 
 def _file_away(places: Places, state: State) -> None:
@@ -1009,7 +1035,8 @@ def _file_away(places: Places, state: State) -> None:
     target = os.path.join(places.history, state["id"])
     os.makedirs(target if state["state"] == COMMITTED else places.history, 0o700, exist_ok=True)
     for entry in state["entries"]:
-        if state["state"] == COMMITTED and entry.get("copy") and not entry.get("account") and not entry.get("forget"):
+        forgotten = any(entry.get(name) for name in ("account", "forget", "untouched"))
+        if state["state"] == COMMITTED and entry.get("copy") and not forgotten:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(os.path.join(places.copies, entry["copy"]), os.path.join(target, entry["copy"]))
     shutil.rmtree(places.copies, ignore_errors=True)

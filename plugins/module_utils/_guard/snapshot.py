@@ -112,15 +112,22 @@ def _look(touch: Touch) -> Tuple[guardian.Entry, bytes]:
 
 
 def _make_ready(identifier: str, entry: guardian.Entry, data: bytes) -> str:
-    directory, name = os.path.split(entry["path"])
-    ready = f".latchkey-{identifier}-{name}"
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    """Make a copy that a rename alone puts back; not beside the file, whose directory a listener is held against."""
+    folder, name = os.path.split(entry["path"])
+    top = "/" + entry["path"].split("/")[1]
+    if os.stat(top).st_dev == os.stat(folder).st_dev and not files.unsafe(top):
+        folder = os.path.join(top, f".latchkey-{identifier}")
+        os.makedirs(folder, 0o700, exist_ok=True)
+        name = entry["copy"]
+    else:
+        name = f".latchkey-{identifier}-{name}"
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        guardian.make_file(handle, ready, entry, data)
+        guardian.make_file(handle, name, entry, data)
         os.fsync(handle)
     finally:
         os.close(handle)
-    return ready
+    return os.path.join(folder, name)
 
 
 def _as_owner(account: accounts.Account, path: str) -> Tuple[guardian.Entry, bytes]:
