@@ -24,11 +24,14 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     guards,
     host_key,
     identity,
+    lifeline,
     operators,
     proofs,
     results,
 )
 
+# Seconds that the connection outlives the deadline.
+_SPARE = 30
 FACET_MODULES = {"keys": "authorized_keys", "server": "sshd_config", "revert": "revert"}
 
 
@@ -79,30 +82,36 @@ class _Run:
         return any((change["phase"], change["facet"]) == (phase, facet) for change in self._plan["changes"])
 
     def _guarded(self, *, by_key: bool, opens: bool) -> None:
-        """Arm, change, confirm; whatever goes wrong in between is taken back at once."""
-        transaction = self._arm(self._way(by_key=by_key))
-        before = len(self._result["changes"])
-        try:
-            if opens:
-                self._apply("server", "widen", self._way(by_key=by_key), transaction)
-                self._prove_before(proven=False)
-            for facet in FACET_MODULES:
-                if self._has("narrow", facet):
-                    self._apply(facet, "narrow", self._way(by_key=True), transaction)
-            self._confirm(transaction)
-        except (LatchkeyError, AnsibleError) as error:
-            self._take_back(transaction, before, error)
+        """Arm, change, confirm; whatever goes wrong in between is taken back at once.
 
-    def _arm(self, connection: Any) -> guards.Transaction:
+        All of it but the proofs goes over one connection that stays open, and is there when no other can be made.
+        """
+        with lifeline.Lifeline(self._caller, by_key=by_key, seconds=self._timeout + _SPARE) as line:
+            transaction = self._arm(line)
+            before = len(self._result["changes"])
+            try:
+                if opens:
+                    self._apply("server", "widen", line.connection(), transaction)
+                    self._prove_before(proven=False)
+                for facet in FACET_MODULES:
+                    if self._has("narrow", facet):
+                        self._apply(facet, "narrow", line.connection(), transaction)
+                self._confirm(transaction)
+            except (LatchkeyError, AnsibleError) as error:
+                self._take_back(transaction, line, before, error)
+
+    def _arm(self, line: lifeline.Lifeline) -> guards.Transaction:
         required = [connections.user_of(self._caller.action)]
         required += operators.provable(self._caller, self._operators, self._desired)
         arguments = {"timeout": self._timeout, "operators": required, "desired": self._desired}
-        transaction, _done = guards.arm(self._caller, connection, arguments)
+        transaction, _done = guards.arm(self._caller, line.connection(), arguments)
         self._result["transaction"] = {"id": transaction.id, "state": "ARMED", "deadline": transaction.deadline()}
         return transaction
 
-    def _take_back(self, transaction: guards.Transaction, before: int, error: Exception) -> None:
-        note = guards.revert(self._caller, transaction, guards.ways(self._caller))
+    def _take_back(
+        self, transaction: guards.Transaction, line: lifeline.Lifeline, before: int, error: Exception
+    ) -> None:
+        note = guards.revert(self._caller, transaction, [line.connection, *guards.ways(self._caller)])
         taken = self._result["changes"][before:]
         self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
         self._result["changed"] = bool(before)
