@@ -484,15 +484,12 @@ def _end_revert(at: Site, *, homes: bool, problems: Sequence[str], notes: Sequen
     return False
 
 
-def restore(at: Site, state: State, *, homes: bool, broken: bool = False) -> Tuple[List[str], List[str]]:
-    """Put back every entry of the snapshot, the last one first; returns problems and notes.
-
-    Entries of sshd's configuration that the transaction does not touch are put back only where it is ``broken``.
-    """
+def restore(at: Site, state: State, *, homes: bool) -> Tuple[List[str], List[str]]:
+    """Put back every entry of the snapshot, the last one first; returns problems and notes."""
     problems: List[str] = []
     notes: List[str] = []
     for entry in reversed(state["entries"]):
-        if bool(entry.get("untouched")) != broken or (entry.get("account") and not homes):
+        if entry.get("account") and not homes:
             continue
         try:
             if entry.get("account"):
@@ -544,7 +541,9 @@ def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[
     try:
         if not _same(observe(where[0], where[1]), dict(entry, sha256="")):
             _dress(handle, entry)
-        for name in sorted(set(os.listdir(handle)) - set(entry.get("names") or os.listdir(handle))):
+        known = {os.path.basename(one["path"]) for one in state["entries"] if _lies_in(one, entry)}
+        known |= set(entry.get("names") or os.listdir(handle))
+        for name in sorted(set(os.listdir(handle)) - known):
             if name.startswith(".latchkey-"):
                 continue
             if observe(handle, name)["kind"] == "file":
@@ -554,6 +553,10 @@ def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[
     finally:
         os.close(handle)
     return "; ".join(notes)
+
+
+def _lies_in(entry: Entry, directory: Entry) -> bool:
+    return bool(os.path.dirname(entry["path"]) == directory["path"])
 
 
 def _put_back(places: Places, entry: Entry, directory: int, name: str) -> None:
@@ -866,10 +869,6 @@ def follow(at: Site, state: State) -> List[str]:
     problems = []
     for unit in state["units"]:
         problem = _check(at, unit)
-        if problem:
-            # Something that came meanwhile keeps the service from starting: the configuration goes back as a whole.
-            problems += restore(at, state, homes=False, broken=True)[0]
-            problem = _check(at, unit)
         if not problem or at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
             problem = _bring_up(at, unit)
         if problem:

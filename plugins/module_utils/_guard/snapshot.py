@@ -19,7 +19,8 @@ class Touch(NamedTuple):
 
     ``merge`` says that others may write it meanwhile: then only the lines it had before are brought back.
     ``forget`` says that its copy is not kept once the transaction is committed: a withdrawn key never comes back.
-    ``untouched`` are files that stay as they are, and go back only where sshd would not start with what came meanwhile.
+    ``untouched`` are files that the transaction does not change: they go back where somebody else does meanwhile, since
+    that may be what keeps the operators out.
     """
 
     path: str
@@ -90,7 +91,7 @@ def _take(places: guardian.Places, identifier: str, touch: Touch, number: int) -
     if entry["kind"] == "file":
         entry["copy"] = f"{number:04d}"
         guardian.replace(os.path.join(places.copies, entry["copy"]), data, 0o600)
-        if touch.account is None and not touch.untouched:
+        if touch.account is None:
             entry["ready"] = _make_ready(identifier, entry, data)
     return entry
 
