@@ -111,14 +111,14 @@ class _Run:
     def _take_back(
         self, transaction: guards.Transaction, line: lifeline.Lifeline, before: int, error: Exception
     ) -> None:
-        note = guards.revert(self._caller, transaction, [line.connection, *guards.ways(self._caller)])
+        done = guards.revert(self._caller, transaction, [line.connection, *guards.ways(self._caller)])
         taken = self._result["changes"][before:]
         self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
         self._result["changed"] = bool(before)
-        self._result["transaction"].update(state=guards.REVERTED if "is back" in note else guards.UNKNOWN, note=note)
+        self._result["transaction"].update(state=done.state, note=done.note)
         if isinstance(error, LatchkeyError):
-            raise type(error)(f"{error.reason} ({note})", error.remedy, error.where) from error
-        raise HostError(f"{' '.join(str(error).split())} ({note})") from error
+            raise type(error)(f"{error.reason} ({done.note})", error.remedy, error.where) from error
+        raise HostError(f"{' '.join(str(error).split())} ({done.note})") from error
 
     def _noting(self, note: str, prove: Callable[[], None]) -> None:
         try:

@@ -71,17 +71,25 @@ def run(caller: proofs.Caller, connection: Any, arguments: Mapping[str, Any]) ->
     return done
 
 
-def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any]) -> str:
-    """Take a transaction back over the first way that still works; say how it stands as a note for people."""
+class Reverted(NamedTuple):
+    """How it stands after an attempt to take a transaction back: its state, and a note for people."""
+
+    state: str
+    note: str
+
+
+def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any]) -> Reverted:
+    """Take a transaction back over the first way that still works."""
     said = ""
     for way in ways:
         try:
-            run(caller, way(), {"state": "reverted", "transaction": transaction.id})
-            return "the host is back as it was"
+            done = run(caller, way(), {"state": "reverted", "transaction": transaction.id})
+            notes = (done.get("status") or {}).get("notes") or []
+            return Reverted(REVERTED, "; ".join(["the host is back as it was", *notes]))
         except LatchkeyError as error:
             said = said or ("" if failures.UNREACHABLE in error.where else error.reason)
     note = f"the host cannot be reached and goes back by itself by {transaction.deadline()}"
-    return f"{note} ({said})" if said else note
+    return Reverted(UNKNOWN, f"{note} ({said})" if said else note)
 
 
 def status(caller: proofs.Caller, transaction: Transaction) -> str:
@@ -112,15 +120,5 @@ def who_asks() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-__all__ = [
-    "COMMITTED",
-    "REVERTED",
-    "UNKNOWN",
-    "Transaction",
-    "arm",
-    "problem_of",
-    "revert",
-    "run",
-    "status",
-    "who_asks",
-]
+__all__ = ["COMMITTED", "REVERTED", "UNKNOWN", "Reverted", "Transaction"]
+__all__ += ["arm", "from_data", "problem_of", "revert", "run", "status", "ways", "who_asks"]
