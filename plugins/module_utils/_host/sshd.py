@@ -201,9 +201,14 @@ def listener_problem(sshd: Sshd, tree_paths: Sequence[str], answer: Mapping[str,
     for path in paths:
         if os.path.exists(path) and files.look(path).changed_ns > since:
             return f"{path} is newer than the running listener"
-    if files.look(os.path.realpath(sshd.binary)).changed_ns > since:
-        return f"{sshd.binary} is newer than the running listener"
-    return None
+    newer = newer_program(sshd, answer)
+    return f"{newer} is newer than the running listener" if newer else None
+
+
+def newer_program(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> str:
+    """Return the program of sshd that is newer than the running listener, or ''."""
+    newer = files.look(os.path.realpath(sshd.binary)).changed_ns > _configured_ns(sshd, answer)
+    return sshd.binary if newer else ""
 
 
 def options_problem(sshd: Sshd) -> Optional[str]:
@@ -289,6 +294,7 @@ __all__ = [
     "connection_spec",
     "listener_problem",
     "locate",
+    "newer_program",
     "options_problem",
     "parse_answer",
     "read_tree",
