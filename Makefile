@@ -6,7 +6,7 @@ STEPS = .venv/new/bin/python tests/tools/steps.py
 
 export INVENTORY CORE ARGS
 
-.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e hosts-down ssh clean
+.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e table hosts-down ssh clean
 
 help:  ## this list
 	@echo 'make TARGET [VARIABLE=...]'
@@ -53,6 +53,9 @@ hosts:  ## build and start the three stock test hosts alma8, alma9, alma10
 	@tests/hosts/hosts setup
 	@tests/hosts/hosts build
 	@tests/hosts/hosts up --stock
+
+table: venv  ## write the README's test table from the newest results
+	@.venv/new/bin/python tests/tools/table.py
 
 hosts-down:  ## stop and remove all test hosts
 	@tests/hosts/hosts down
