@@ -352,7 +352,9 @@ def _confirm_problem(
     if late or state["state"] not in OPEN:
         return {"answer": "TOO_LATE", "state": state["state"]}
     if who is None:
-        return None
+        # A nonce comes from a controller, and that has to come through sshd.
+        reason = "this login cannot be traced to sshd: become by sudo" if nonce is not None else ""
+        return {"answer": "REFUSED", "reason": reason} if reason else None
     if who.began <= state["last_write"]:
         return {"answer": "REFUSED", "reason": "this session is older than the last change: log in anew"}
     if who.uid not in state["operators"].values():
