@@ -1,0 +1,230 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every fault there is, made from its axes: generation, state or journal step, actor, kind.
+
+A cell of actor x kind x state is a fault, or stands in ``REASONS`` with why there is none; ``test_catalog.py`` compares.
+The journal steps are those that a run of the product took (``steps.json``, written anew by ``faults --record``).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+GENERATIONS = (8, 9, 10)
+STEPS = Path(__file__).resolve().parents[1] / "steps.json"
+STATES = "PREPARED ARMED APPLIED COMMITTING COMMITTED REVERTING REVERTED REVERT_FAILED".split()
+# Who may die or misbehave, and how. Each kind meets every state, or there is a reason.
+KINDS = {
+    "guardian": ("killed", "killed-again-and-again"),
+    "applier": ("killed", "frozen"),
+    "host": ("restarted", "power-cut"),
+    "sshd": ("killed", "stopped", "frozen", "bad-line"),
+    "manager": ("daemon-reload-loop",),
+    "disk": ("full", "read-only"),
+    "user": ("links-swapped",),
+    "confirmer": ("late", "stale-session", "wrong-nonce", "killed", "raced"),
+    "second": ("arms", "reverts", "writes"),
+    "controller": ("killed",),
+    "network": ("cut", "new-cut", "reply-lost"),
+}
+# Meant for both halves of a disk: where the journal lies, and where the configuration does.
+DISKS = {"full": ("journal", "configuration"), "read-only": ("journal", "configuration")}
+OVER_ALREADY = "the transaction is over: nothing of it is left that this could meet"
+KEPT_ALREADY = "what was confirmed stays: no revert follows that this could hinder"
+REASONS: dict[tuple[str, str, str], str] = {}
+
+
+class Fault(NamedTuple):
+    """One fault. ``control`` names the unguarded experiment that shows its harm; ids that share one share its run."""
+
+    generation: int
+    point: str
+    actor: str
+    kind: str
+    scenario: str
+    process: str = ""
+    step: str = ""
+    control: str = ""
+    short: bool = False
+
+    @property
+    def id(self) -> str:
+        """Return its name."""
+        return f"{self.generation}/{self.point}/{self.actor}/{self.kind}"
+
+    @property
+    def control_id(self) -> str:
+        """Return the name of the unguarded experiment."""
+        return f"{self.generation}/{self.control or f'{self.point}/{self.actor}/{self.kind}'}"
+
+
+def reason(actor: str, kinds: str, states: str, text: str) -> None:
+    """Say why there is no fault in some cells."""
+    for kind in kinds.split() if kinds != "*" else KINDS[actor]:
+        for state in states.split():
+            REASONS[actor, kind, state] = text
+
+
+@functools.cache
+def steps(generation: int, process: str) -> tuple[str, ...]:
+    """Return the journal steps of a process of the product, in order."""
+    recorded = json.loads(STEPS.read_text(encoding="ascii")) if STEPS.exists() else {}
+    return tuple(recorded.get(str(generation), {}).get(process, ()))
+
+
+def step(generation: int, process: str, phase: str, what: str, *, after: bool = False) -> str:
+    """Return the first step of a phase that does this, or the one after it."""
+    found = [one for one in steps(generation, process) if one.startswith(f"{phase}-")]
+    index = next(number for number, one in enumerate(found) if one.split("-", 1)[1].endswith(what))
+    return found[index + 1 if after else index]
+
+
+def does(one: str, *words: str) -> bool:
+    """Say whether a step does one of these things."""
+    return any(f"-{word}-" in one for word in words)
+
+
+# --- journal steps --------------------------------------------------------------------------------------------------
+
+
+def _of_steps(generation: int) -> Iterator[Fault]:
+    make = functools.partial(Fault, generation)
+    for one in steps(generation, "watch"):
+        if one.startswith(("revert-", "finish-")):
+            short = generation == 9 and does(one, "rename") and "authorized_keys" in one
+            yield make(one, "guardian", "killed", "lockout", "watch", one, "APPLIED/nothing", short)
+        if one.startswith("revert-") and does(one, "rename", "unlink", "rmdir", "run"):
+            yield make(one, "host", "power-cut", "lockout", "watch", one, "APPLIED/host/power-cut")
+        if one.startswith("revert-") and does(one, "rename", "run"):
+            yield make(one, "host", "restarted", "lockout", "watch", one, "APPLIED/host/restarted")
+        if one.startswith("revert-") and does(one, "create", "mkdir"):
+            yield make(one, "disk", "full", "lockout", "watch", one, "APPLIED/nothing")
+        if one.startswith("revert-") and does(one, "create", "rename", "unlink"):
+            yield make(one, "disk", "read-only", "lockout", "watch", one, "APPLIED/nothing")
+    for one in steps(generation, "boot"):
+        name = f"boot-{one}"
+        if one.startswith("revert-"):
+            yield make(name, "guardian", "killed", "lockout-reboot", "boot", one, "APPLIED/host/restarted")
+        if one.startswith("revert-") and does(one, "rename", "unlink"):
+            short = generation == 10 and "sshd_config" in one
+            yield make(
+                name,
+                "host",
+                "power-cut",
+                "lockout-reboot",
+                "boot",
+                one,
+                "APPLIED/host/power-cut",
+                short and does(one, "rename"),
+            )
+    for one in steps(generation, "drive"):
+        if one.startswith("apply-") and (does(one, "rename", "run", "mkdir") or _real_sync(one)):
+            for kind in KINDS["applier"]:
+                short = generation == 8 and does(one, "run") and kind == "frozen"
+                yield make(one, "applier", kind, "lockout", "drive", one, short=short)
+        if one.startswith("apply-") and does(one, "rename") and "transaction" not in one:
+            yield make(one, "host", "power-cut", "lockout", "drive", one)
+            yield make(one, "host", "restarted", "lockout", "drive", one)
+        if one.startswith("apply-") and does(one, "create"):
+            yield make(one, "disk", "full", "lockout", "drive", one)
+        if one.startswith("apply-") and does(one, "create", "rename") and "transaction" not in one:
+            yield make(one, "disk", "read-only", "lockout", "drive", one)
+        if one.startswith("arm-") and does(one, "rename", "run", "symlink"):
+            yield make(one, "applier", "killed", "arming", "drive", one)
+        if one.startswith("confirm-"):
+            yield make(one, "confirmer", "killed", "committing", "drive", one)
+
+
+def _real_sync(one: str) -> bool:
+    return one.endswith(("fsync-sshd_config.d", "fsync-ssh", "fsync-.ssh"))
+
+
+# --- states ---------------------------------------------------------------------------------------------------------
+
+# The step in which a process is, durably, in a state: the one after the rename that says so.
+_REACHED_BY = {
+    "PREPARED": ("drive", "arm", "rename-transaction.json"),
+    "COMMITTING": ("drive", "confirm", "rename-transaction.json"),
+    "REVERTING": ("watch", "revert", "rename-transaction.json"),
+}
+_IN_STATE = (
+    ("guardian", "killed"),
+    ("guardian", "killed-again-and-again"),
+    ("host", "restarted"),
+    ("host", "power-cut"),
+    ("sshd", "killed"),
+    ("sshd", "stopped"),
+    ("sshd", "frozen"),
+    ("sshd", "bad-line"),
+    ("manager", "daemon-reload-loop"),
+)
+_SHORT = {
+    (9, "ARMED", "host", "restarted"),
+    (9, "APPLIED", "host", "power-cut"),
+    (9, "APPLIED", "sshd", "stopped"),
+    (10, "APPLIED", "guardian", "killed-again-and-again"),
+    (10, "APPLIED", "sshd", "bad-line"),
+    (8, "APPLIED", "guardian", "killed"),
+}
+
+
+def _of_states(generation: int) -> Iterator[Fault]:
+    for state in STATES:
+        scenario = {"PREPARED": "arming", "COMMITTING": "committing", "COMMITTED": "committing"}.get(state, "lockout")
+        process, where = "", ""
+        if state in _REACHED_BY:
+            process, phase, what = _REACHED_BY[state]
+            where = step(generation, process, phase, what, after=True)
+        for actor, kind in _IN_STATE:
+            if (actor, kind, state) not in REASONS:
+                yield Fault(
+                    generation,
+                    state,
+                    actor,
+                    kind,
+                    scenario,
+                    process,
+                    where,
+                    "" if state in ("ARMED", "PREPARED", "COMMITTING", "COMMITTED") else f"APPLIED/{actor}/{kind}",
+                    (generation, state, actor, kind) in _SHORT,
+                )
+        if state in ("ARMED", "APPLIED", "REVERTING"):
+            for kind, parts in DISKS.items():
+                for part in parts:
+                    yield Fault(
+                        generation,
+                        state,
+                        "disk",
+                        f"{kind}-{part}",
+                        "lockout",
+                        process,
+                        where,
+                        f"{state}/disk/{kind}-{part}",
+                    )
+
+
+def _of_confirmers(generation: int) -> Iterator[Fault]:
+    make = functools.partial(Fault, generation)
+    yield make("ARMED", "nobody", "expiry", "lockout", control="ARMED/nothing", short=generation == 9)
+    yield make("APPLIED", "nobody", "expiry", "lockout", control="APPLIED/nothing", short=True)
+    yield make("APPLIED", "confirmer", "late", "late")
+    yield make("APPLIED", "confirmer", "stale-session", "stale")
+    yield make("APPLIED", "confirmer", "wrong-nonce", "stale")
+    yield make("REVERTING", "confirmer", "raced", "race", short=generation == 9)
+    for kind in KINDS["second"]:
+        yield make("APPLIED", "second", kind, "second")
+    yield make("APPLIED", "user", "links-swapped", "links")
+    yield make("REVERTING", "user", "links-swapped", "links")
+
+
+def every() -> list[Fault]:
+    """Return all faults, in the order in which they are run."""
+    found = []
+    for generation in GENERATIONS:
+        found += [*_of_confirmers(generation), *_of_states(generation), *_of_steps(generation)]
+    return found

@@ -1,0 +1,231 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a fault happens: one host, as root past its sshd and as its operator through it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+ROOT = Path(__file__).resolve().parents[3]
+INSIDE = ROOT / "tests" / "faults" / "inside"
+ENGINE = ROOT / "plugins" / "module_utils"
+BUILD = ROOT / "build" / "faults"
+HERE = "/opt/latchkey-faults"
+PYTHON = "p=/usr/libexec/platform-python; [ -x $p ] || p=/usr/bin/python3; "
+
+sys.path.insert(0, str(ROOT / "tests" / "hosts"))
+from testhosts import hosts, podman  # noqa: E402  (the tool is a program, not an installed package)
+from testhosts.accounts import OPERATOR, PASSWORDS  # noqa: E402
+
+# A drop-in below /usr/lib survives a restart and is no part of what a revert has to bring back.
+_DROP_IN = """\
+[Service]
+ExecStart=
+ExecStart=/bin/sh -c "%(python)s exec $p -I -S -B %(here)s/probe.py {what}"
+""" % {"python": PYTHON.replace("$p", "$$p"), "here": HERE}
+_UNITS = (("latchkey-guard.service", "watch"), ("latchkey-boot.service", "boot"))
+
+
+class Login(NamedTuple):
+    """How one fresh login ended."""
+
+    root: bool
+    said: str
+
+
+class Place(Protocol):
+    """One host of some kind. Everything else is built from these (``tests/vm`` gives machines of its own)."""
+
+    name: str
+    generation: int
+    kind: str
+
+    def run(
+        self, command: str, *, stdin: bytes | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell command as root, past sshd."""
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a shell command as root, past sshd, with pipes to it."""
+
+    def ssh(self, command: str) -> list[str]:
+        """Return the words that run a command as the operator over a fresh key login of its own."""
+
+    def restart(self) -> None:
+        """Reboot, and wait until sshd is up."""
+
+    def cut_power(self) -> None:
+        """End everything at once."""
+
+    def switch_on(self) -> None:
+        """Start it again, without waiting."""
+
+    def await_up(self) -> None:
+        """Wait until sshd is up."""
+
+
+class StandIn:
+    """A test host of tests/hosts."""
+
+    def __init__(self, name: str) -> None:
+        self._host = hosts.get(name)
+        self.name, self.generation, self.kind = name, self._host.generation, self._host.kind
+
+    @property
+    def address(self) -> str:
+        """Return its address on the bridge."""
+        return self._host.ip
+
+    def run(
+        self, command: str, *, stdin: bytes | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell command as root, past sshd."""
+        return podman.exec_in(self.name, "sh", "-c", command, stdin=stdin, check=check)
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a shell command as root, past sshd, with pipes to it."""
+        argv = [*podman._prefix(), "exec", "-i", self._host.container, "sh", "-c", command]
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def ssh(self, command: str) -> list[str]:
+        """Return the words that run a command as the operator over a fresh key login of its own."""
+        known = ROOT / "build" / "hosts" / "known_hosts"
+        options = [f"UserKnownHostsFile={known}", "IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=3"]
+        options += ["PreferredAuthentications=publickey", "LogLevel=ERROR", "IdentityAgent=none"]
+        argv = ["ssh", "-F", "none", "-S", "none", "-i", str(key())]
+        return [*argv, *[word for one in options for word in ("-o", one)], f"{OPERATOR}@{self.address}", command]
+
+    def restart(self) -> None:
+        """Reboot, and wait until sshd is up."""
+        hosts.restart(self.name, _quiet)
+
+    def cut_power(self) -> None:
+        """End everything at once."""
+        hosts.kill(self.name, _quiet)
+
+    def switch_on(self) -> None:
+        """Start it again, without waiting."""
+        podman.podman("start", self._host.container)
+
+    def await_up(self) -> None:
+        """Wait until sshd is up."""
+        hosts.await_sshd(self._host)
+
+
+def _quiet(_text: str) -> None:
+    """Say nothing."""
+
+
+@functools.cache
+def key() -> Path:
+    """Return the operator's private key, made once."""
+    path = BUILD / "operator"
+    if not path.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "faults", "-f", str(path)], check=True)
+    return path
+
+
+def public_key() -> str:
+    """Return the text of the operator's public key."""
+    return Path(f"{key()}.pub").read_text(encoding="ascii").strip()
+
+
+def log_in(place: Place, command: str = "id -u", feed: str = "") -> Login:
+    """Log in anew by key, become root, and run a command there."""
+    words = place.ssh(f"sudo -S -k -p '' -- {command}")
+    text = f"{PASSWORDS[OPERATOR]}\n{feed}"
+    try:
+        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=12, check=False)
+    except subprocess.TimeoutExpired:
+        return Login(False, "the login did not end")
+    root = done.returncode == 0 and (command != "id -u" or done.stdout.strip() == "0")
+    return Login(root, (done.stdout + done.stderr).strip())
+
+
+def now() -> float:
+    """Return the boot clock; a container's is this machine's."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def prepare(place: Place) -> None:
+    """Carry what runs on the host there, let the operator in by key, and remember how everything is."""
+    place.run(f"rm -rf {HERE}; mkdir -p -m 1777 {HERE}; tar -C {HERE} -xf -", stdin=_parcel())
+    home = f"/home/{OPERATOR}/.ssh"
+    place.run(
+        f"install -d -m 700 -o {OPERATOR} -g {OPERATOR} {home}; cat > {home}/authorized_keys; "
+        f"chmod 600 {home}/authorized_keys; chown {OPERATOR}: {home}/authorized_keys",
+        stdin=f"# mine\n{public_key()}\n".encode(),
+    )
+    place.run("echo '# the last line' >> /etc/ssh/sshd_config; systemctl reload sshd")
+    inside(place, "trees.py", "keep")
+
+
+def _parcel() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for path in sorted(INSIDE.glob("*.py")):
+            tar.add(path, path.name)
+        below = "engine/ansible_collections/latchkey/ssh/plugins/module_utils"
+        tar.add(ENGINE, below, filter=lambda one: None if "__pycache__" in one.name else one)
+    return packed.getvalue()
+
+
+def inside(place: Place, program: str, *words: str) -> str:
+    """Run one of our programs on the host."""
+    quoted = " ".join(f"'{word}'" for word in words)
+    return place.run(f"{PYTHON}exec $p -I -B {HERE}/{program} {quoted}").stdout.decode()
+
+
+def tree(place: Place) -> dict[str, str]:
+    """Return what everything on the host is."""
+    return dict(json.loads(inside(place, "trees.py", "show")))
+
+
+def restore(place: Place) -> None:
+    """Bring the host back to what ``prepare`` left, whatever happened to it."""
+    left = json.loads(inside(place, "trees.py", "restore"))
+    if left:
+        raise RuntimeError(f"{place.name} cannot be brought back: {left}")
+
+
+def plan(place: Place, probe: dict[str, Any]) -> None:
+    """Say what the probe does next; {} for a host as the product leaves it, without probe or drop-in."""
+    directories = [(f"/usr/lib/systemd/system/{unit}.d", what) for unit, what in _UNITS]
+    commands = [
+        f"rm -rf {HERE}/plan.json {HERE}/fired {HERE}/reached {HERE}/go {HERE}/steps",
+        f"install -m 666 /dev/null {HERE}/steps",
+    ]
+    for directory, what in directories:
+        commands.append(f"rm -rf {directory}")
+        if probe:
+            text = _DROP_IN.format(what=what)
+            commands.append(f"mkdir -p {directory}; cat > {directory}/test.conf <<'E'\n{text}E")
+    if probe:
+        commands.append(f"cat > {HERE}/plan.json <<'E'\n{json.dumps(probe)}\nE")
+    place.run("\n".join([*commands, "systemctl daemon-reload"]))
+
+
+def state(place: Place) -> dict[str, Any]:
+    """Return the transaction as it lies on the host, and what is left of it around; {} where there is none."""
+    script = (
+        "cat /var/lib/latchkey/transaction.json 2>/dev/null || echo '{}'; echo; echo ====; "
+        "systemctl list-units --all --plain --no-legend 'latchkey-*' | cut -d' ' -f1; "
+        "ls /etc/systemd/system | grep latchkey; ls /etc/systemd/system/*.wants | grep latchkey; ls /run/latchkey/armed"
+    )
+    text, _line, rest = place.run(script + " 2>/dev/null; true").stdout.decode().partition("====")
+    try:
+        found = dict(json.loads(text))
+    except ValueError:
+        found = {"state": f"unreadable: {text[:80]!r}"}
+    found["left"] = sorted(set(rest.split()))
+    return found

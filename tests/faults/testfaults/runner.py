@@ -1,0 +1,157 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run faults on several hosts at once, each with its control, and say how it went."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from . import place
+from .catalog import GENERATIONS, STEPS, Fault, steps
+from .judge import Broken
+from .place import HERE, StandIn, hosts
+from .results import Results
+from .run import Known, Run, harmless
+from .scenarios import SCENARIOS
+
+UNHARMED = "none"
+
+
+class Crew:
+    """Hosts and the threads that work on them."""
+
+    def __init__(self, results: Results, prefix: str, per_generation: int) -> None:
+        self._results, self._prefix, self._per_generation = results, prefix, per_generation
+        self._said = threading.Lock()
+        self.names: list[str] = []
+
+    def run(self, faults: Sequence[Fault]) -> None:
+        """Run what is missing of these faults."""
+        threads = []
+        for generation in GENERATIONS:
+            mine: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+            todo = [one for one in faults if one.generation == generation]
+            todo = [one for one in todo if not self._results.survived(one) or self._results.control(one) is None]
+            for one in todo:
+                mine.put(one)
+            for number in range(min(self._per_generation, len(todo))):
+                name = f"{self._prefix}{generation}{'abcdef'[number]}={generation}"
+                self.names.append(name)
+                threads.append(threading.Thread(target=self._work, args=(name, mine), daemon=True))
+        if self.names:
+            hosts.up(self.names, "auto", lambda text: None)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def close(self) -> None:
+        """Take the hosts down."""
+        if self.names:
+            hosts.down([name.partition("=")[0] for name in self.names], lambda text: None)
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        with self._said:
+            print(text, flush=True)
+
+    def _work(self, name: str, mine: queue.SimpleQueue[Fault]) -> None:
+        known = None
+        while True:
+            try:
+                fault = mine.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                known = known or Known(StandIn(name.partition("=")[0]))
+                self._both(known, fault)
+            except Exception:  # noqa: BLE001  (a test host that is broken must not end the others)
+                self.say(f"{fault.id:<70} could not be tried:\n{traceback.format_exc()}")
+                self._results.keep(fault, {"result": "could not be tried", "seconds": 0.0})
+                hosts.reset(name.partition("=")[0], lambda text: None)
+                known = None
+
+    def _both(self, known: Known, fault: Fault) -> None:
+        harm = self._results.control(fault)
+        begun = time.monotonic()
+        if harm is None:
+            harm = self._control(known, fault)
+            self._results.keep_control(fault, harm)
+        between = time.monotonic()
+        if not self._results.survived(fault):
+            entry = self._guarded(known, fault)
+            entry["seconds"] = round(time.monotonic() - between, 1)
+            self._results.keep(fault, entry)
+            took = f"{entry['seconds']:.1f} + {between - begun:.1f} s"
+            self.say(f"{fault.id:<70} {entry['result']:<9} unguarded: {harm:<11} {took}")
+
+    def _control(self, known: Known, fault: Fault) -> str:
+        try:
+            return str(SCENARIOS[fault.scenario](Run(known, fault, guarded=False))["harm"])
+        except Broken as problem:
+            self.say(f"{fault.id:<70} control failed: {problem}")
+            return f"failed: {problem}"
+        finally:
+            place.restore(known.place)
+
+    def _guarded(self, known: Known, fault: Fault) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        try:
+            seen = SCENARIOS[fault.scenario](Run(known, fault, guarded=True))
+            return {"result": "survived", **seen}
+        except Broken as problem:
+            return {"result": f"BROKEN: {problem}"}
+        finally:
+            if not seen or seen.get("state") == "COMMITTED" or not _is_as_before(known):
+                place.restore(known.place)
+
+
+def _is_as_before(known: Known) -> bool:
+    """Say whether the host can be used again as it is."""
+    known.place.run("rm -rf /var/lib/latchkey /run/latchkey")
+    return place.tree(known.place) == known.before
+
+
+def record(prefix: str) -> None:
+    """Write anew which steps the product takes, by one run of everything on each generation."""
+    names = [f"{prefix}{generation}a={generation}" for generation in GENERATIONS]
+    hosts.up(names, "auto", lambda text: None)
+    found: dict[str, dict[str, list[str]]] = {}
+    for generation, name in zip(GENERATIONS, names, strict=True):
+        known = Known(StandIn(name.partition("=")[0]))
+        found[str(generation)] = {process: _steps(known, process) for process in ("drive", "watch", "boot")}
+        print(f"{generation}: " + ", ".join(f"{key} {len(value)}" for key, value in found[str(generation)].items()))
+    STEPS.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
+    steps.cache_clear()
+
+
+def _steps(known: Known, process: str) -> list[str]:
+    change = ["arm", "apply server", "apply keys"]
+    fault = Fault(known.place.generation, "", "recorder", "", "", process)
+    run = Run(known, fault, guarded=True)
+    run.probe("record")
+    run.start(change)
+    run.all_done()
+    if process == "boot":
+        run.place.cut_power()
+        run.place.switch_on()
+        run.place.await_up()
+    run.until(6)
+    lines = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
+    place.restore(run.place)
+    if process == "drive":
+        run = Run(known, fault, guarded=True)
+        run.probe("record")
+        run.start([*change, "confirm"], harmless())
+        run.all_done()
+        confirmed = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
+        lines += [line for line in confirmed if ":confirm-" in line]
+        place.restore(run.place)
+    return [line.partition(":")[2] for line in lines]
