@@ -9,7 +9,6 @@ confirms. What fails between arm and confirmation is taken back at once.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -96,9 +95,13 @@ class _Run:
                 for facet in FACET_MODULES:
                     if self._has("narrow", facet):
                         self._apply(facet, "narrow", line.connection(), transaction)
-                self._confirm(transaction)
+                proof = self._confirm(transaction)
             except (LatchkeyError, AnsibleError) as error:
-                self._take_back(transaction, line, before, error)
+                raise self._taken_back(transaction, line, before, error) from error
+        # What is wrong from here on is said, and stays: the host has its new state for good.
+        self._result["transaction"]["state"] = guards.COMMITTED
+        self._take_proof(proof)
+        self._prove_effective(proof)
 
     def _arm(self, line: lifeline.Lifeline) -> guards.Transaction:
         required = [connections.user_of(self._caller.action)]
@@ -108,17 +111,19 @@ class _Run:
         self._result["transaction"] = {"id": transaction.id, "state": "ARMED", "deadline": transaction.deadline()}
         return transaction
 
-    def _take_back(
+    def _taken_back(
         self, transaction: guards.Transaction, line: lifeline.Lifeline, before: int, error: Exception
-    ) -> None:
+    ) -> LatchkeyError:
+        """Take the transaction back, and return the error with how that went."""
         done = guards.revert(self._caller, transaction, [line.connection, *guards.ways(self._caller)])
-        taken = self._result["changes"][before:]
-        self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
-        self._result["changed"] = bool(before)
+        if done.state != guards.COMMITTED:
+            taken = self._result["changes"][before:]
+            self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
+            self._result["changed"] = bool(before)
         self._result["transaction"].update(state=done.state, note=done.note)
         if isinstance(error, LatchkeyError):
-            raise type(error)(f"{error.reason} ({done.note})", error.remedy, error.where) from error
-        raise HostError(f"{' '.join(str(error).split())} ({done.note})") from error
+            return type(error)(f"{error.reason} ({done.note})", error.remedy, error.where)
+        return HostError(f"{' '.join(str(error).split())} ({done.note})")
 
     def _noting(self, note: str, prove: Callable[[], None]) -> None:
         try:
@@ -151,27 +156,27 @@ class _Run:
             self._take_proof(self._by_plan({}))
         self._prove_others(None)
 
-    def _confirm(self, transaction: guards.Transaction) -> None:
+    def _confirm(self, transaction: guards.Transaction) -> proofs.Proof:
         """Confirm by brand-new logins: the further operators first, the one that carries the plan last."""
         self._result["proofs"] = []
         self._prove_others(transaction)
         proof = self._by_plan({"confirm": transaction.confirmation()})
         answer = proof.result.get("confirm") or {}
-        if answer.get("answer") != guards.COMMITTED:
-            self._settle(transaction, proof, answer)
-        self._result["transaction"]["state"] = guards.COMMITTED
-        self._take_proof(proof)
-        self._prove_effective(proof)
-
-    def _settle(self, transaction: guards.Transaction, proof: proofs.Proof, answer: Mapping[str, Any]) -> None:
-        """Return only where the host did take the confirmation and its answer was lost on the way."""
+        if answer.get("answer") == guards.COMMITTED:
+            return proof
+        if not answer and self._committed_all_the_same(transaction):
+            return self._by_plan({})
         if not answer:
-            with contextlib.suppress(LatchkeyError):
-                if guards.status(self._caller, transaction) == guards.COMMITTED:
-                    return
             self._take_proof(proof)
         self._prove_effective(proof)
         raise guards.problem_of(answer) or HostError("the host did not confirm", "see guard_info", "transaction")
+
+    def _committed_all_the_same(self, transaction: guards.Transaction) -> bool:
+        """Settle by one more login whether a confirmation arrived whose answer was lost on the way."""
+        try:
+            return guards.status(self._caller, transaction) == guards.COMMITTED
+        except (LatchkeyError, AnsibleError):
+            return False
 
     def _by_plan(self, arguments: Mapping[str, Any]) -> proofs.Proof:
         return proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report", **arguments})

@@ -87,6 +87,8 @@ def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any])
             notes = (done.get("status") or {}).get("notes") or []
             return Reverted(REVERTED, "; ".join(["the host is back as it was", *notes]))
         except LatchkeyError as error:
+            if error.where == COMMITTED:
+                return Reverted(COMMITTED, "the host had taken the confirmation before")
             said = said or ("" if failures.UNREACHABLE in error.where else error.reason)
     note = f"the host cannot be reached and goes back by itself by {transaction.deadline()}"
     return Reverted(UNKNOWN, f"{note} ({said})" if said else note)

@@ -95,6 +95,8 @@ def _settled(answer: Mapping[str, Any], wanted: str, at: guardian.Site) -> Dict[
     if answer["answer"] != wanted:
         reason = answer.get("reason") or f"it is {answer.get('state', answer['answer'])}"
         problems = "; ".join(answer.get("problems") or [])
+        if answer.get("state") == guardian.COMMITTED:
+            raise Refused(f"the transaction is committed, not {wanted.lower()}", "see the playbook revert", "COMMITTED")
         raise Refused(f"the transaction is not {wanted.lower()}: {problems or reason}", "see guard_info", "transaction")
     return dict(changed=True, **_shown(at))
 
