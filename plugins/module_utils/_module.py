@@ -50,6 +50,24 @@ CONFIRM_SPEC: Dict[str, Any] = dict(
     type="dict",
     options=dict(id=dict(type="str", required=True), nonce=dict(type="str", required=True, no_log=False)),
 )
+BEHIND_SPEC: Dict[str, Any] = dict(
+    host=dict(type="str", required=True),
+    user=dict(type="str", required=True),
+    target=dict(type="str", required=True),
+    port=dict(type="int", required=True),
+)
+CLIENT_SPEC: Dict[str, Any] = dict(
+    earlier=dict(type="int", default=0),
+    forks=dict(type="int", default=1),
+    kex=dict(type="list", elements="str", default=[]),
+    ciphers=dict(type="list", elements="str", default=[]),
+    macs=dict(type="list", elements="str", default=[]),
+    host_key_algorithms=dict(type="list", elements="str", default=[], no_log=False),
+    key_algorithms=dict(type="list", elements="str", default=[], no_log=False),
+    minimum_rsa_bits=dict(type="int", default=0),
+    known=dict(type="list", elements="str", default=[]),
+    behind=dict(type="list", elements="dict", default=[], options=BEHIND_SPEC),
+)
 GUARD_SPEC: Dict[str, Any] = dict(
     state=dict(type="str", choices=["armed", "extended", "reverted"], default="armed"),
     transaction=dict(type="str"),
@@ -69,6 +87,7 @@ PLAN_SPEC: Dict[str, Any] = dict(
     operators=dict(type="list", elements="str", default=[]),
     identity_user=dict(type="str"),
     identity_key=dict(type="str", no_log=False),
+    client=dict(type="dict", options=CLIENT_SPEC),
     stranded=dict(type="str", choices=["refuse", "report"], default="refuse"),
     stranded_ok=dict(type="list", elements="str", default=[]),
     stranded_days=dict(type="int", default=90),
@@ -144,7 +163,7 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
     key = params.get("identity_key")
     way = together.Way(params["identity_user"], key) if params.get("identity_user") and key else None
     with Host() as host:
-        found = together.plan(desired, policy, params["operators"], host, way=way)
+        found = together.plan(desired, policy, params["operators"], host, way=way, client=params.get("client"))
     confirmed = _confirm(params.get("confirm"), found)
     return dict(
         _result(found.changes, found.conflicts),
@@ -152,6 +171,7 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
         planned=bool(found.changes),
         refused=[describe(error) for error in found.refused],
         stranded=found.stranded,
+        findings=list(found.findings),
         login=login,
         sshd_version=found.sshd_version,
         methods=list(found.methods),

@@ -49,6 +49,74 @@ options:
   identity_key:
     description: The public key of the identity, as text; set by the action.
     type: str
+  client:
+    description: What the controller's ssh client does for this host; set by the action, judged before a change.
+    type: dict
+    suboptions:
+      earlier:
+        description: How many other keys it offers before O(identity_key).
+        type: int
+        default: 0
+      forks:
+        description: How many hosts the run works on at once.
+        type: int
+        default: 1
+      kex:
+        description: The key exchanges it takes; empty where that is not known.
+        type: list
+        elements: str
+        default: []
+      ciphers:
+        description: The ciphers it takes; empty where that is not known.
+        type: list
+        elements: str
+        default: []
+      macs:
+        description: The MACs it takes; empty where that is not known.
+        type: list
+        elements: str
+        default: []
+      host_key_algorithms:
+        description: The signatures of hosts it takes; empty where that is not known.
+        type: list
+        elements: str
+        default: []
+      key_algorithms:
+        description: The signatures it makes with keys; empty where that is not known.
+        type: list
+        elements: str
+        default: []
+      minimum_rsa_bits:
+        description: The size from which on it uses RSA keys.
+        type: int
+        default: 0
+      known:
+        description: SHA256 fingerprints by which it knows the host; empty where it may know it otherwise.
+        type: list
+        elements: str
+        default: []
+      behind:
+        description: The hosts of the inventory that are reached through this one.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          host:
+            description: Its name in the inventory.
+            type: str
+            required: true
+          user:
+            description: The account of this host through which it is reached.
+            type: str
+            required: true
+          target:
+            description: The address that this host is asked to connect to.
+            type: str
+            required: true
+          port:
+            description: The port of that address.
+            type: int
+            required: true
   stranded:
     description: What to do about accounts that logged in lately by a method that goes away and have no key.
     type: str
@@ -108,6 +176,16 @@ stranded:
   type: list
   elements: dict
   sample: [{account: bob, use: real, method: password, last: "2026-01-31T10:11:12Z", from: 192.0.2.7}]
+findings:
+  description: What might end a login after the change, and is only told; each with cause, where, reason and remedy.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - cause: fail2ban
+      where: fail2ban
+      reason: fail2ban watches logins here, and would ban 192.0.2.7 after a few that fail
+      remedy: add 192.0.2.7 to its ignoreip
 refused:
   description: Why nothing may be changed; each with kind, where, reason and remedy.
   returned: always

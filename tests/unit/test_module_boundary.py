@@ -167,22 +167,24 @@ def test_mistakes_of_our_own_are_not_dressed_up(boundary):
 PLAN = {
     "desired": {"keys": None, "server": {"methods": ["publickey"]}},
     "operators": ["admin"], "stranded": "refuse", "stranded_ok": ["bob"], "stranded_days": 30, "nonce": "n",
-    "identity_user": "admin", "identity_key": "ssh-ed25519 AAAA",
+    "identity_user": "admin", "identity_key": "ssh-ed25519 AAAA", "client": {"forks": 5},
 }
 
 
 def test_the_plan_says_everything_and_changes_nothing(boundary, monkeypatch):
     asked = []
 
-    def plan(desired, policy, operators, host, way):
-        asked.append((desired, policy, list(operators), way))
-        return together.Everything([ADD], ["x:1"], [{"account": "eve"}], [Refused("r", "m", "w")], "8.7")
+    def plan(desired, policy, operators, host, way, client):
+        asked.append((desired, policy, list(operators), way, client))
+        told = [{"cause": "c"}]
+        return together.Everything([ADD], ["x:1"], [{"account": "eve"}], [Refused("r", "m", "w")], "8.7", findings=told)
 
     monkeypatch.setattr(together, "plan", plan)
     monkeypatch.setattr(together, "effective_user", lambda: 0)
     found = boundary._plan_result(FakeModule(PLAN))
     policy, way = together.Policy("refuse", ("bob",), 30), together.Way("admin", "ssh-ed25519 AAAA")
-    assert asked == [({"server": {"methods": ["publickey"]}}, policy, ["admin"], way)]
+    assert asked == [({"server": {"methods": ["publickey"]}}, policy, ["admin"], way, {"forks": 5})]
+    assert found["findings"] == [{"cause": "c"}]
     assert (found["changed"], found["planned"], found["conflicts"]) == (False, True, ["x:1"])
     assert found["refused"] == [{"kind": "refused", "where": "w", "reason": "r", "remedy": "m"}]
     assert found["stranded"] == [{"account": "eve"}] and found["sshd_version"] == "8.7"

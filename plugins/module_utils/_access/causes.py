@@ -97,14 +97,20 @@ ELSEWHERE = {
 
 def judge(server: Server, accounts: Sequence[Account], client: Client) -> List[Finding]:
     """Return what is found against the logins of these accounts, and against the host; same words once."""
+    found = of_accounts(server, accounts, client)
+    for cause in OF_HOST:
+        found += [one._replace(cause=cause.name) for one in cause.judge(server, client)]
+    return list(dict.fromkeys(found))
+
+
+def of_accounts(server: Server, accounts: Sequence[Account], client: Client) -> List[Finding]:
+    """Return what is found against the logins of these accounts alone."""
     found: List[Finding] = []
     for account in accounts:
         for cause in OF_ACCOUNT:
             if account.operator or cause.jumps:
                 found += [one._replace(cause=cause.name) for one in cause.judge(server, account, client)]
-    for of_host in OF_HOST:
-        found += [one._replace(cause=of_host.name) for one in of_host.judge(server, client)]
-    return list(dict.fromkeys(found))
+    return found
 
 
-__all__ = ["AccountCause", "ELSEWHERE", "HostCause", "OF_ACCOUNT", "OF_HOST", "ROWS", "TABLE", "judge"]
+__all__ = ["AccountCause", "ELSEWHERE", "HostCause", "OF_ACCOUNT", "OF_HOST", "ROWS", "TABLE", "judge", "of_accounts"]

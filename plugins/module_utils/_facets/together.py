@@ -6,12 +6,13 @@
 import os
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .._access import model
 from .._access import stranded as access
 from .._errors import LatchkeyError, Refused
 from .._host import files
 from .._host.host import Host
 from .._openssh.sshd_tree import Tree
-from . import keys, methods, operators, people, reverting, server
+from . import keys, methods, operators, people, preflight, reverting, server
 from .change import NARROW, Change
 from .operators import Planned, Way
 
@@ -31,7 +32,7 @@ class Everything(NamedTuple):
     """What a run would do on this host: changes in order, foreign lines that win, who is stranded, what is refused.
 
     ``methods`` are those that the planned sshd offers the connecting account; ``break_glass`` are the accounts that
-    break-glass keys open.
+    break-glass keys open; ``findings`` are what might end a login, and is only told.
     """
 
     changes: List[Change]
@@ -41,6 +42,7 @@ class Everything(NamedTuple):
     sshd_version: str
     methods: Sequence[str] = ()
     break_glass: Sequence[str] = ()
+    findings: Sequence[Dict[str, str]] = ()
 
 
 def plan(
@@ -50,39 +52,61 @@ def plan(
     host: Host,
     *,
     way: Optional[Way] = None,
+    client: Optional[Mapping[str, Any]] = None,
 ) -> Everything:
     """Plan every facet that ``desired`` names; what is refused is collected, so that one look shows everything.
 
-    ``names`` are the operators, ``way`` is how Ansible gets in: both are judged in the state that is planned.
+    ``names`` are the operators, ``way`` is how Ansible gets in: both are judged in the state that is planned, closely
+    where something is taken away. ``client`` is what the controller says of its ssh client.
 
     Raises:
         HostError: there is no sshd that could be planned for.
     """
     version = host.sshd.version
+    looked = _all_facets(desired, host)
+    changes, closes = looked.planned.changes, [change for change in looked.planned.changes if change.phase == NARROW]
+    closely = looked.server_refused or bool(closes)
+    verdict, offered = _judge(names, preflight.client_of(way, client), looked.planned, host, closely=closely)
+    refused = looked.refused + verdict.refused
+    found: List[Dict[str, Any]] = []
+    if looked.server_refused or any(change.facet == "server" for change in closes):
+        found, stranding = _stranded(desired, policy, host)
+        refused += stranding
+    return Everything(
+        list(changes),
+        looked.conflicts,
+        found,
+        _once(refused),
+        f"{version.major}.{version.minor}",
+        offered if offered is not None else (desired.get("server") or {}).get("methods") or (),
+        people.opened_by(desired.get("keys") or {}, host) if found or closely or changes else [],
+        [preflight.report(finding) for finding in verdict.told],
+    )
+
+
+class _Looked(NamedTuple):
+    planned: Planned
+    conflicts: List[str]
+    refused: List[LatchkeyError]
+    server_refused: bool
+
+
+def _all_facets(desired: Mapping[str, Mapping[str, Any]], host: Host) -> _Looked:
     changes: List[Change] = []
     conflicts: List[str] = []
     refused: List[LatchkeyError] = []
-    planned, narrows = Planned((), None), False
+    tree, server_refused = None, False
     for name, facet in FACETS:
         if desired.get(name):
             try:
                 outcome = facet.outcome(desired[name], host)
                 changes += outcome.changes
                 conflicts += outcome.conflicts
-                planned = Planned(changes, outcome.tree or planned.tree)
+                tree = outcome.tree or tree
             except LatchkeyError as error:
                 refused.append(error)
-                narrows = narrows or name == "server"
-    planned = planned._replace(complete=not refused)
-    refused += operators.problems(names, way, planned, host)
-    found: List[Dict[str, Any]] = []
-    if narrows or any(change.facet == "server" and change.phase == NARROW for change in changes):
-        found, stranding = _stranded(desired, policy, host)
-        refused += stranding
-    refused = _once(refused)
-    offered = _offered(desired, way, planned, host)
-    emergency = people.opened_by(desired.get("keys") or {}, host) if found or narrows or changes else []
-    return Everything(changes, conflicts, found, refused, f"{version.major}.{version.minor}", offered, emergency)
+                server_refused = server_refused or name == "server"
+    return _Looked(Planned(changes, tree, not refused), conflicts, refused, server_refused)
 
 
 def _once(refused: Sequence[LatchkeyError]) -> List[LatchkeyError]:
@@ -102,15 +126,17 @@ def outcome(desired: Mapping[str, Mapping[str, Any]], host: Host) -> Tuple[List[
     return changes, tree
 
 
-def _offered(
-    desired: Mapping[str, Mapping[str, Any]], way: Optional[Way], planned: Planned, host: Host
-) -> Sequence[str]:
+def _judge(
+    names: Sequence[str], client: model.Client, planned: Planned, host: Host, *, closely: bool
+) -> Tuple[preflight.Verdict, Optional[Sequence[str]]]:
+    """Return what is found against the operators, and the methods that the planned sshd offers who connects."""
+    asked = preflight.people(names, client) + ([one.user for one in client.behind] if closely else [])
     try:
-        said = operators.answers([way.user], planned, host) if way else {}
-        return methods.offered(said[way.user] if way and said else host.present.ask(None))
-    except LatchkeyError:
-        # What is wrong with sshd is among the refusals already.
-        return (desired.get("server") or {}).get("methods") or ()
+        said = operators.answers(list(dict.fromkeys(asked)), planned, host)
+    except LatchkeyError as error:
+        return preflight.Verdict([error], []), None
+    verdict = preflight.judge(names, client, preflight.State(planned, said, host), closely=closely)
+    return verdict, methods.offered(said.of.get(client.user, said.general))
 
 
 def effective_user() -> int:

@@ -74,12 +74,22 @@ def groups_of(account: Account) -> Tuple[str, ...]:
 
 def can_have_a_shell(account: Account) -> bool:
     """Say whether sshd would start a session: the shell exists, may be executed, and is not one that only refuses."""
+    return not shell_problem(account)
+
+
+def shell_problem(account: Account) -> str:
+    """Say why sshd would start no session with the account's shell, or '' (allowed_user, auth.c)."""
     shell = account.shell or "/bin/sh"
-    return os.path.basename(shell) not in _REFUSING_SHELLS and os.access(shell, os.X_OK)
+    if os.path.basename(shell) in _REFUSING_SHELLS:
+        return "it only refuses"
+    if not os.path.exists(shell):
+        return "it is missing"
+    return "" if os.access(shell, os.X_OK) else "it may not be executed"
 
 
 def _account(entry: pwd.struct_passwd) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
 
 
-__all__ = ["Account", "can_have_a_shell", "everyone", "find", "groups_of", "password_state", "with_passwords"]
+__all__ = ["Account", "can_have_a_shell", "everyone", "find", "groups_of", "password_state", "shell_problem"]
+__all__ += ["with_passwords"]

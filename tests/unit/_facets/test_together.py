@@ -6,8 +6,16 @@
 import collections
 
 import pytest
+from ansible_collections.latchkey.ssh.plugins.module_utils._access import model
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Malformed, Refused
-from ansible_collections.latchkey.ssh.plugins.module_utils._facets import keyrings, keys, operators, server, together
+from ansible_collections.latchkey.ssh.plugins.module_utils._facets import (
+    keyrings,
+    keys,
+    operators,
+    preflight,
+    server,
+    together,
+)
 from ansible_collections.latchkey.ssh.plugins.module_utils._facets.change import NARROW, WIDEN, Change, Outcome
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, key_command, logins
 from ansible_collections.latchkey.ssh.plugins.module_utils._host.logins import Login
@@ -92,6 +100,9 @@ def world(monkeypatch):
     monkeypatch.setattr(key_command, "output", lambda answer, who: world.commands.get(who.name, b""))
     monkeypatch.setattr(together, "_KEYTAB", "/no/such/keytab")
     monkeypatch.setattr(accounts, "groups_of", lambda who: ())
+    # The machine that runs these tests is not the host.
+    monkeypatch.setattr(preflight, "_facts", lambda names, host: None)
+    monkeypatch.setattr(preflight, "_closely", preflight._server)
     world.plans["server"] = Outcome([NARROWS], [])
     return world
 
@@ -134,23 +145,52 @@ def test_a_malformed_key_does_not_hide_the_others(world):
     assert len(found.refused) == 1 and found.changes == [NARROWS]
 
 
-def test_operators_and_the_way_in_are_judged_in_the_planned_state(world, monkeypatch):
+@pytest.fixture
+def judged(monkeypatch):
+    """Keep what the pre-flight is asked, and let it refuse and tell one thing."""
     asked = []
-    monkeypatch.setattr(operators, "problems", lambda *args: asked.append(args) or [Refused("no key", "", "alice")])
-    monkeypatch.setattr(operators, "answers", lambda names, planned, host: {"alice": dict(OPEN)})
+
+    def judge(names, client, state, closely):
+        asked.append((list(names), client, state.planned, closely))
+        return preflight.Verdict([Refused("no key", "", "alice")], [model.Finding("warn", "r", "m", "w", "c")])
+
+    monkeypatch.setattr(preflight, "judge", judge)
+    monkeypatch.setattr(operators, "answers", lambda names, planned, host: operators.Said(OPEN, {}))
+    return asked
+
+
+def test_operators_and_the_way_in_are_judged_in_the_planned_state(world, judged):
     world.plans["keys"], world.plans["server"] = Outcome([WIDENS], []), Outcome([NARROWS], [], "the planned tree")
     host, way = FakeHost(), together.Way("alice", KEY)
-    found = together.plan(dict(DESIRED, keys={"user": "a", "key": [KEY]}), POLICY, ["bob"], host, way=way)
-    assert asked == [(["bob"], way, operators.Planned([WIDENS, NARROWS], "the planned tree"), host)]
+    wanted = dict(DESIRED, keys={"user": "a", "key": [KEY]})
+    found = together.plan(wanted, POLICY, ["bob"], host, way=way, client={"forks": 7})
+    ((names, client, planned, closely),) = judged
+    assert (names, planned) == (["bob"], operators.Planned([WIDENS, NARROWS], "the planned tree")) and closely
+    assert (client.user, client.key.text, client.forks) == ("alice", KEY, 7)
     assert reasons(found) == ["alice: no key"]
+    assert found.findings == [{"cause": "c", "where": "w", "reason": "r", "remedy": "m"}]
 
 
-def test_where_a_facet_is_refused_the_keys_of_operators_are_not_known(world, monkeypatch):
-    asked = []
-    monkeypatch.setattr(operators, "problems", lambda names, way, planned, host: asked.append(planned.complete) or [])
+def test_only_what_takes_something_away_is_looked_at_closely(world, judged):
+    for outcome, closely in (([NARROWS], True), ([NARROWS._replace(phase=WIDEN)], False), ([], False)):
+        world.plans["server"] = Outcome(outcome, [])
+        plan(FakeHost())
+        assert judged[-1][3] is closely
+
+
+def test_where_a_facet_is_refused_the_keys_of_operators_are_not_known(world, judged):
     world.plans["server"] = Refused("one", "", "a")
     plan(FakeHost())
-    assert asked == [False]
+    assert judged[0][2].complete is False and judged[0][3]
+
+
+def test_an_sshd_that_does_not_answer_is_a_refusal_and_its_methods_are_those_asked_for(world, monkeypatch):
+    def answers(names, planned, host):
+        raise Malformed("sshd does not accept it")
+
+    monkeypatch.setattr(operators, "answers", answers)
+    found = plan(FakeHost())
+    assert reasons(found) == ["sshd does not accept it"] and found.methods == ["publickey"]
 
 
 def test_mistakes_of_our_own_are_not_swallowed(world):
