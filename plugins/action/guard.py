@@ -10,7 +10,11 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._errors import (
+    LatchkeyError,
+    Malformed,
+    Refused,
+)
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import guards, results
 
 LONGEST = 3600
@@ -39,11 +43,18 @@ class ActionModule(ActionBase):
         return {**result, **done}
 
     def _timeout(self, variables: dict[str, Any]) -> int:
-        wanted = int(self._task.args.get("timeout") or 300)
+        wanted = _seconds(self._task.args.get("timeout"))
         waits = _strategy(self._task).rpartition(".")[2] in _WAITING
         batch = len(variables.get("ansible_play_batch") or [""]) if waits else 1
         forks = int(variables.get("ansible_forks") or 1)
         return raised(wanted, batch, forks)
+
+
+def _seconds(told: Any) -> int:
+    try:
+        return 300 if told is None else int(str(told))
+    except ValueError as error:
+        raise Malformed(f"`{told}` is no number of seconds", f"give one up to {LONGEST}", "timeout") from error
 
 
 def _strategy(task: Any) -> str:
@@ -63,7 +74,10 @@ def raised(wanted: int, batch: int, forks: int) -> int:
         Refused: no deadline that is allowed would fit; the batch size that fits is named.
     """
     rounds = math.ceil(batch / forks)
-    if wanted * rounds <= LONGEST or rounds == 1:
+    if wanted > LONGEST:
+        # The host says what is wrong with it.
+        return wanted
+    if wanted * rounds <= LONGEST:
         return wanted * rounds
     fits = LONGEST // wanted * forks
     raise Refused(

@@ -62,7 +62,7 @@ class _Run:
         policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
         self._caller = proofs.Caller(action, identity.from_data(args["identity"]), policy, task_vars)
         self._operators = list(args.get("operators") or [])
-        self._timeout = int(args.get("timeout") or 300)
+        self._timeout = int(args.get("timeout", 300))
         self._result["conflicts"] = list(self._plan["conflicts"])
 
     def steps(self) -> None:
