@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
+    client,
     connections,
     failures,
     host_key,
@@ -62,6 +63,7 @@ class ActionModule(ActionBase):
     def _look(self, caller: proofs.Caller) -> dict[str, Any]:
         arguments = {name: self._task.args[name] for name in PLAN_ARGUMENTS if name in self._task.args}
         arguments.update(identity_user=connections.user_of(self), identity_key=caller.who.public_key)
+        arguments["client"] = client.view(caller)
         accepted = ""
         if not caller.who.pending:
             proof = proofs.by_plan(caller, arguments)
@@ -146,8 +148,13 @@ def _accepted(reached: connections.Reached) -> str:
 def _shown(result: dict[str, Any]) -> dict[str, Any]:
     if result.get("failed"):
         return {"refused": [results.describe(results.error_of(result))]}
-    kept = ("planned", "changes", "conflicts", "stranded", "refused", "diff", "warnings", "sshd_version", "break_glass")
-    return {"refused": [], **{name: result[name] for name in kept if name in result}}
+    return {"refused": [], **{name: result[name] for name in _KEPT if name in result}}
+
+
+_KEPT = (
+    *("planned", "changes", "conflicts", "stranded", "refused", "preflight"),
+    *("diff", "warnings", "sshd_version", "break_glass"),
+)
 
 
 __all__ = ["ActionModule"]

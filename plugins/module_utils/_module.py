@@ -58,6 +58,7 @@ BEHIND_SPEC: Dict[str, Any] = dict(
 )
 CLIENT_SPEC: Dict[str, Any] = dict(
     earlier=dict(type="int", default=0),
+    alone=dict(type="bool", default=False),
     forks=dict(type="int", default=1),
     kex=dict(type="list", elements="str", default=[]),
     ciphers=dict(type="list", elements="str", default=[]),
@@ -171,7 +172,7 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
         planned=bool(found.changes),
         refused=[describe(error) for error in found.refused],
         stranded=found.stranded,
-        findings=list(found.findings),
+        preflight=list(found.findings),
         login=login,
         sshd_version=found.sshd_version,
         methods=list(found.methods),

@@ -57,6 +57,10 @@ options:
         description: How many other keys it offers before O(identity_key).
         type: int
         default: 0
+      alone:
+        description: Whether the logins of this collection offer O(identity_key) and no other key.
+        type: bool
+        default: false
       forks:
         description: How many hosts the run works on at once.
         type: int
@@ -176,7 +180,7 @@ stranded:
   type: list
   elements: dict
   sample: [{account: bob, use: real, method: password, last: "2026-01-31T10:11:12Z", from: 192.0.2.7}]
-findings:
+preflight:
   description: What might end a login after the change, and is only told; each with cause, where, reason and remedy.
   returned: always
   type: list

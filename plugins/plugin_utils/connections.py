@@ -159,6 +159,11 @@ def tries_by_itself(action: Any, path: str) -> bool:
     return path in [os.path.abspath(os.path.expanduser(one)) for one in view.get("identityfile", [])]
 
 
+def configured_view(action: Any, more: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return what the client does for this host as Ansible is configured, ``more`` arguments before the user's own."""
+    return client_view(action._connection, [*more, *_own_arguments(action._connection)[0]])
+
+
 def has_password(action: Any) -> bool:
     """Say whether Ansible has a password to log in with (inventory, ``-k``)."""
     return bool(action._connection.get_option("password") or action._play_context.password)
@@ -272,6 +277,7 @@ __all__ = [
     "check_task",
     "client_view",
     "configured",
+    "configured_view",
     "fresh",
     "has_password",
     "riding",

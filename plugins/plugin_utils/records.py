@@ -53,7 +53,7 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "taken_back": list(transaction.get("taken_back") or []),
         "rehearsal": dict(transaction.get("rehearsal") or {}),
         "break_glass": list(plan.get("break_glass") or []),
-        "warnings": list(plan.get("preflight") or []),
+        "warnings": [results.sentence(one) for one in plan.get("preflight") or []],
         "accepted_host_key": plan.get("accepted_host_key") or "",
         "key_made": _key_made(key),
         "inventory": list(plan.get("inventory") or []) if proofs and status in ("changed", "unchanged") else [],

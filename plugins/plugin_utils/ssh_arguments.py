@@ -127,6 +127,25 @@ def hop_name(hop: str) -> str:
     return _hop_parts(hop)[1]
 
 
+def destination(words: list[str]) -> list[str]:
+    """Return the user, port and host that an ssh command line names, as arguments; nothing where it names no host."""
+    named: dict[str, str] = {}
+    host = ""
+    while words:
+        try:
+            found, words = getopt.getopt(words, _GETOPT)
+        except getopt.GetoptError:
+            return []
+        for option, value in found:
+            named.setdefault(option, value)
+        # Options may follow the host; what follows the next word is a command.
+        if host or not words:
+            break
+        host, words = words[0], words[1:]
+    options = [word for option in ("-l", "-p") if option in named for word in (option, named[option])]
+    return [*options, *hop_words(host), hop_name(host)] if host else []
+
+
 def _hop_parts(hop: str) -> tuple[str, str, str]:
     bare = hop.removeprefix("ssh://").rstrip("/")
     user, at, rest = bare.rpartition("@")
@@ -140,4 +159,14 @@ def _hop_parts(hop: str) -> tuple[str, str, str]:
 
 
 __all__ = ["FRESH", "GONE", "KEY_ONLY", "UNSHARED", "Cleaned"]
-__all__ += ["clean", "hop_name", "hop_words", "join", "master", "proxy_command", "split_option", "through"]
+__all__ += [
+    "clean",
+    "destination",
+    "hop_name",
+    "hop_words",
+    "join",
+    "master",
+    "proxy_command",
+    "split_option",
+    "through",
+]

@@ -184,7 +184,7 @@ def test_the_plan_says_everything_and_changes_nothing(boundary, monkeypatch):
     found = boundary._plan_result(FakeModule(PLAN))
     policy, way = together.Policy("refuse", ("bob",), 30), together.Way("admin", "ssh-ed25519 AAAA")
     assert asked == [({"server": {"methods": ["publickey"]}}, policy, ["admin"], way, {"forks": 5})]
-    assert found["findings"] == [{"cause": "c"}]
+    assert found["preflight"] == [{"cause": "c"}]
     assert (found["changed"], found["planned"], found["conflicts"]) == (False, True, ["x:1"])
     assert found["refused"] == [{"kind": "refused", "where": "w", "reason": "r", "remedy": "m"}]
     assert found["stranded"] == [{"account": "eve"}] and found["sshd_version"] == "8.7"

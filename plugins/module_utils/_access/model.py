@@ -148,12 +148,14 @@ class Client(NamedTuple):
     """What the controller's ssh client does for this host; an empty list of algorithms is not known.
 
     ``user`` and ``key`` are the way Ansible gets in. ``earlier`` is how many other keys the client offers before that
-    one. ``known`` are the fingerprints by which the controller knows the host; empty where it may know it otherwise.
+    one; ``alone``: our own logins offer that key alone, so that only other plays would meet them. ``known`` are the
+    fingerprints by which the controller knows the host; empty where it may know it otherwise.
     """
 
     user: str = ""
     key: Optional[PublicKey] = None
     earlier: int = 0
+    alone: bool = False
     forks: int = 1
     kex: Tuple[str, ...] = ()
     ciphers: Tuple[str, ...] = ()

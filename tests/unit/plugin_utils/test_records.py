@@ -122,3 +122,9 @@ def test_errors_as_data_and_back():
     assert results.sentence(results.describe(errors.HostError("why"))) == "why"
     foreign = results.describe(RuntimeError("two\n  lines"))
     assert (foreign["kind"], foreign["reason"]) == ("hosterror", "two lines")
+
+
+def test_what_the_pre_flight_only_tells_is_a_line_of_its_own():
+    told = {"cause": "fail2ban", "where": "fail2ban", "reason": "it watches logins", "remedy": "add 192.0.2.7"}
+    built = records.build("h", {}, {"changes": [CHANGE], "preflight": [told]}, {"changes": [CHANGE]})
+    assert "      fail2ban: it watches logins. add 192.0.2.7" in summary([built])
