@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from ansible import constants as C
@@ -27,10 +30,19 @@ def minimum() -> int:
 
 def choose(task_vars: dict[str, Any]) -> str:
     """Return the interpreter the user set, or a command that finds one that fits and becomes it."""
-    configured = C.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
-    if configured not in _AUTOMATIC:
-        return str(configured)
-    return _finder(minimum())
+    return _configured(task_vars) or _finder(minimum())
+
+
+def program(task_vars: dict[str, Any], source: str, arguments: Sequence[str]) -> str:
+    """Return a command for the host's shell that runs ``source``, with the standard library alone."""
+    # What follows a script of `sh -c` starts with its name. One line: not every login shell takes more in quotes.
+    starter = _configured(task_vars) or f"{_finder(minimum())} sh"
+    return f"{starter} -I -S -c {shlex.join([f'exec({json.dumps(source)})', *arguments])}"
+
+
+def _configured(task_vars: dict[str, Any]) -> str:
+    value = C.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
+    return "" if value in _AUTOMATIC else str(value)
 
 
 def _finder(minor: int) -> str:
@@ -38,9 +50,9 @@ def _finder(minor: int) -> str:
     script = (
         f'for p in {_CANDIDATES}; do [ -x "$p" ] || continue; r=$(readlink -f "$p"); v=${{r##*python3.}}; '
         'case "$v" in *[!0-9]*) v=$("$p" -c "import sys; print(sys.version_info[1])");; esac; '
-        f'[ "$v" -ge {minor} ] && exec "$p"; s="$s $p=3.$v"; done; echo "{NONE_FITS}$s" >&2; exit 127'
+        f'[ "$v" -ge {minor} ] && exec "$p" "$@"; s="$s $p=3.$v"; done; echo "{NONE_FITS}$s" >&2; exit 127'
     )
     return f"/bin/sh -c '{script}'"
 
 
-__all__ = ["NONE_FITS", "choose", "minimum"]
+__all__ = ["NONE_FITS", "choose", "minimum", "program"]

@@ -71,14 +71,15 @@ def by_plan(caller: Caller, arguments: dict[str, Any]) -> Proof:
     return Proof(user, reached.transcript.fingerprint, reached.transcript.offered, problem, reached, result, own)
 
 
-def by_command(caller: Caller, user: str, confirm: Mapping[str, Any] | None = None) -> Proof:
+def by_command(caller: Caller, user: str, confirm: Mapping[str, Any] | None = None, *, connection: Any = None) -> Proof:
     """Log in as ``user`` with a fresh key login, send a nonce, and have it back from root.
 
     Args:
         confirm: the transaction that this very login confirms; the host's answer is in the result.
+        connection: another connection object that makes a fresh login of this user.
     """
     nonce = secrets.token_hex(16)
-    connection = connections.fresh(caller.action, caller.who, caller.policy, user=user)
+    connection = connection or connections.fresh(caller.action, caller.who, caller.policy, user=user)
     command = _ECHO if confirm is None else f"{_CONFIRM.format(id=confirm['id'])}; {_ECHO}"
     sent = "".join(f"{line}\n" for line in ([confirm["nonce"]] if confirm else []) + [nonce])
     said, reached = connections.run(

@@ -115,6 +115,23 @@ def read_tree(sshd: Sshd) -> sshd_tree.Tree:
     return sshd_tree.Tree(sshd.main, contents, sshd.version, "/etc/ssh", command_line_settings(sshd))
 
 
+def lay_out(sshd: Sshd, tree: sshd_tree.Tree, root: str) -> str:
+    """Write a tree below another root, its Include lines led there; return where its main file is then."""
+    try:
+        for path, data in tree.files.items():
+            target = _below(root, path)
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+            with open(target, "wb") as handle:
+                handle.write(candidate.with_include_root(data, sshd.version, tree.base_dir, root))
+    except OSError as error:
+        raise HostError(f"the candidate cannot be written: {error.strerror}", "make room", root) from error
+    return _below(root, tree.main)
+
+
+def _below(root: str, path: str) -> str:
+    return root + os.path.normpath("/" + path.lstrip("/"))
+
+
 class Candidate:
     """A configuration tree as files in a scratch directory, to be asked about by sshd itself."""
 
@@ -125,19 +142,11 @@ class Candidate:
         except OSError as error:
             raise HostError(f"no scratch directory can be made: {error.strerror}", "run as root", _SCRATCH) from error
         self._answers: Dict[Optional[Connection], Answer] = {}
-        self._main = self._below(tree.main)
         try:
-            for path, data in tree.files.items():
-                target = self._below(path)
-                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-                with open(target, "wb") as handle:
-                    handle.write(candidate.with_include_root(data, sshd.version, tree.base_dir, self._root))
-        except OSError as error:
+            self._main = lay_out(sshd, tree, self._root)
+        except HostError:
             self.__exit__()
-            raise HostError(f"the candidate cannot be written: {error.strerror}", "make room", _SCRATCH) from error
-
-    def _below(self, path: str) -> str:
-        return self._root + os.path.normpath("/" + path.lstrip("/"))
+            raise
 
     def __enter__(self) -> "Candidate":
         return self
@@ -292,6 +301,7 @@ __all__ = [
     "Sshd",
     "command_line_settings",
     "connection_spec",
+    "lay_out",
     "listener_problem",
     "locate",
     "newer_program",

@@ -46,6 +46,27 @@ def show(name: str) -> Unit:
     )
 
 
+def environment_lines(name: str) -> List[str]:
+    """Return the lines that give another unit the environment of this one (systemd.exec(5))."""
+    answer = programs.run(["systemctl", "show", "--no-pager", "-p", "Environment,EnvironmentFiles", name])
+    found = []
+    for line in answer.out.splitlines():
+        key, unused, value = line.partition("=")
+        if key == "EnvironmentFiles" and value:
+            path, unused, note = value.rpartition(" (")
+            found.append("EnvironmentFile=" + ("-" if "ignore_errors=yes" in note else "") + path)
+        elif key == "Environment" and value:
+            found.append("Environment=" + value.replace("%", "%%"))
+    return found
+
+
+def quoted(word: str) -> str:
+    """Write one word of a command line so that systemd takes it as it is (systemd.service(5), COMMAND LINES)."""
+    for special, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(special, written)
+    return f'"{word}"'
+
+
 def _environment(inline: str, paths: Sequence[str]) -> Dict[str, str]:
     found = dict(word.split("=", 1) for word in _words(inline) if "=" in word)
     for path in paths:
@@ -117,4 +138,4 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15.0) ->
         time.sleep(0.02)
 
 
-__all__ = ["Unit", "reload", "restart", "show", "wait_for"]
+__all__ = ["Unit", "environment_lines", "quoted", "reload", "restart", "show", "wait_for"]

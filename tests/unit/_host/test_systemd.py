@@ -124,3 +124,27 @@ def test_waiting_ends(monkeypatch):
     with pytest.raises(HostError) as caught:
         systemd.wait_for(lambda: False, "the reload", seconds=0.05)
     assert "the reload did not happen within 0.05 s" in caught.value.reason
+
+
+def test_the_environment_for_another_unit(monkeypatch):
+    shown = (
+        'Environment=A=b "OPTIONS=-o X=100% y"\n'
+        "EnvironmentFiles=/etc/crypto-policies/back-ends/opensshserver.config (ignore_errors=yes)\n"
+        "EnvironmentFiles=/etc/a (b) (ignore_errors=no)\n"
+    )
+    monkeypatch.setattr(programs, "run", lambda argv: programs.Outcome(0, shown, ""))
+    assert systemd.environment_lines("sshd.service") == [
+        'Environment=A=b "OPTIONS=-o X=100%% y"',
+        "EnvironmentFile=-/etc/crypto-policies/back-ends/opensshserver.config",
+        "EnvironmentFile=/etc/a (b)",
+    ]
+    monkeypatch.setattr(programs, "run", lambda argv: programs.Outcome(0, "Environment=\nEnvironmentFiles=\n", ""))
+    assert systemd.environment_lines("sshd.service") == []
+
+
+@pytest.mark.parametrize(
+    "word, written",
+    [("-4", '"-4"'), ("a b", '"a b"'), ('"', '"\\""'), ("\\", '"\\\\"'), ("$A ${A}", '"$$A $${A}"'), ("%h", '"%%h"')],
+)
+def test_a_word_of_a_command_line(word, written):
+    assert systemd.quoted(word) == written

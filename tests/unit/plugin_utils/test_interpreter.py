@@ -5,6 +5,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -118,3 +119,17 @@ def test_what_the_user_set_is_taken(configured):
 def test_the_finder_is_one_quoted_word_for_a_shell():
     script = interpreter._finder(9)
     assert script.count("'") == 2 and "\n" not in script
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("configured", [None, sys.executable])
+def test_a_program_of_ours_is_run_by_the_same_interpreter(shell, configured, monkeypatch):
+    """The finder passes on what stands behind it; quotes, blanks and lines of the program survive every shell."""
+    monkeypatch.setattr(interpreter, "_CANDIDATES", sys.executable)
+    source = "import sys\nfor word in sys.argv[1:]:\n    print(word, \"it's\", '%h', r'\\n', sep='|')\n"
+    variables = {"ansible_python_interpreter": configured} if configured else {}
+    command = interpreter.program(variables, source, ["a b", "$HOME"])
+    assert "\n" not in command
+    done = subprocess.run([shell, "-c", command], input=b"print('taken from standard input')", stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, check=False)
+    assert done.stdout.decode() == "a b|it's|%h|\\n\n$HOME|it's|%h|\\n\n", done.stderr.decode()
