@@ -80,6 +80,10 @@ class Drive:
         os.system("systemctl reload sshd")
         say(event="foreign")
 
+    def pause(self):
+        """Let somebody else come in between."""
+        time.sleep(1)
+
     def confirm(self):
         """Confirm, as root on the console may."""
         self.probe.enter("confirm")

@@ -63,15 +63,17 @@ def keep():
 
 def restore():
     """End what tests have started, and put back every path that is not what it was."""
-    for word in ("drive.py", "probe.py", "loop.py", "guardian.py"):
+    for word in ("faults-loop", "drive.py", "probe.py", "guardian.py"):
         _end(word)
     # Whoever still writes would do so behind our back.
     for unit in UNITS:
         subprocess.run(["systemctl", "stop", unit], stderr=subprocess.DEVNULL)
     for word in ("drive.py", "probe.py", "guardian.py"):
         _end(word)
+    subprocess.run(["pkill", "-KILL", "-u", "alice"], check=False)
     for path in ("/var/lib/latchkey", "/run/latchkey"):
         shutil.rmtree(path, ignore_errors=True)
+    _remove("/usr/local/sbin/latchkey")
     with open(LISTED) as handle:
         before = json.load(handle)
     now = show()

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every fault there is, made from its axes: generation, state or journal step, actor, kind.
 
-A cell of actor x kind x state is a fault, or stands in ``REASONS`` with why there is none; ``test_catalog.py`` compares.
+A cell of actor x kind x state is a fault, or stands in ``REASONS`` with why there is none; a test compares.
 The journal steps are those that a run of the product took (``steps.json``, written anew by ``faults --record``).
 """
 
@@ -58,6 +58,11 @@ class Fault(NamedTuple):
         return f"{self.generation}/{self.point}/{self.actor}/{self.kind}"
 
     @property
+    def possible(self) -> bool:
+        """Say whether there is anything that could be harmed: nothing is before the first write and after a commit."""
+        return self.scenario not in ("arming", "committing", "race", "batch")
+
+    @property
     def control_id(self) -> str:
         """Return the name of the unguarded experiment."""
         return f"{self.generation}/{self.control or f'{self.point}/{self.actor}/{self.kind}'}"
@@ -68,6 +73,41 @@ def reason(actor: str, kinds: str, states: str, text: str) -> None:
     for kind in kinds.split() if kinds != "*" else KINDS[actor]:
         for state in states.split():
             REASONS[actor, kind, state] = text
+
+
+reason("guardian", "*", "COMMITTED REVERTED", OVER_ALREADY)
+reason("guardian", "killed-again-and-again", "PREPARED", "arming waits for the guardian's report and gives up without")
+reason(
+    "applier", "*", "PREPARED", "nothing is written before the host is armed; the one who arms is killed at each step"
+)
+reason("applier", "*", "ARMED", "the first write makes it APPLIED: killed and frozen before it at apply-server-01")
+reason("applier", "*", "COMMITTING COMMITTED REVERTED", OVER_ALREADY)
+reason("applier", "*", "REVERTING REVERT_FAILED", "a writer that holds on is killed by the revert: frozen at its steps")
+reason("sshd", "*", "PREPARED", "nothing of sshd has changed, and nothing will")
+reason(
+    "sshd", "*", "COMMITTING COMMITTED REVERTED", "no guardian any more: an sshd that dies then is like any other day"
+)
+reason("manager", "*", "COMMITTED REVERTED", OVER_ALREADY)
+reason("disk", "*", "PREPARED", "arming takes room first and gives up without: unit tests")
+reason("disk", "*", "COMMITTING COMMITTED REVERTED", KEPT_ALREADY)
+reason("disk", "*", "REVERT_FAILED", "that is how it comes about")
+_HOMES = "homes are written in APPLIED and reverted in REVERTING"
+reason("user", "*", "PREPARED ARMED COMMITTING COMMITTED REVERTED REVERT_FAILED", _HOMES)
+reason("confirmer", "*", "PREPARED", "there is no nonce yet")
+reason("confirmer", "late stale-session wrong-nonce killed raced", "ARMED", "nothing has changed: as in APPLIED")
+reason("confirmer", "late stale-session wrong-nonce", "COMMITTING COMMITTED", "the answer is COMMITTED, and stays so")
+reason(
+    "confirmer", "late stale-session wrong-nonce", "REVERTING REVERTED REVERT_FAILED", "refused by state: unit tests"
+)
+reason(
+    "confirmer", "killed", "APPLIED COMMITTED REVERTING REVERTED REVERT_FAILED", "killed at each step of a confirmation"
+)
+reason("confirmer", "raced", "APPLIED COMMITTING COMMITTED REVERTED REVERT_FAILED", "the race is for REVERTING")
+_REFUSED = "refused by state: unit tests"
+reason("second", "*", "PREPARED ARMED COMMITTING COMMITTED REVERTING REVERTED REVERT_FAILED", _REFUSED)
+_BY_CALL = "states follow from the calls of the action: each call is a step, before and after"
+reason("controller", "*", " ".join(STATES), _BY_CALL)
+reason("network", "*", " ".join(STATES), _BY_CALL)
 
 
 @functools.cache
@@ -93,51 +133,80 @@ def does(one: str, *words: str) -> bool:
 
 
 def _of_steps(generation: int) -> Iterator[Fault]:
+    yield from _of_reverts(generation)
+    yield from _of_boots(generation)
+    yield from _of_writers(generation)
+
+
+def _of_reverts(generation: int) -> Iterator[Fault]:
     make = functools.partial(Fault, generation)
-    for one in steps(generation, "watch"):
-        if one.startswith(("revert-", "finish-")):
-            short = generation == 9 and does(one, "rename") and "authorized_keys" in one
-            yield make(one, "guardian", "killed", "lockout", "watch", one, "APPLIED/nothing", short)
-        if one.startswith("revert-") and does(one, "rename", "unlink", "rmdir", "run"):
+    for one in _distinct(steps(generation, "watch"), "revert-", "finish-"):
+        short = generation == 9 and "rename-authorized_keys" in one
+        yield make(one, "guardian", "killed", "lockout", "watch", one, "APPLIED/nothing", short)
+        if not one.startswith("revert-"):
+            continue
+        if does(one, "rename", "unlink", "rmdir", "run"):
             yield make(one, "host", "power-cut", "lockout", "watch", one, "APPLIED/host/power-cut")
-        if one.startswith("revert-") and does(one, "rename", "run"):
+        if does(one, "rename", "run"):
             yield make(one, "host", "restarted", "lockout", "watch", one, "APPLIED/host/restarted")
-        if one.startswith("revert-") and does(one, "create", "mkdir"):
+        if does(one, "create", "mkdir"):
             yield make(one, "disk", "full", "lockout", "watch", one, "APPLIED/nothing")
-        if one.startswith("revert-") and does(one, "create", "rename", "unlink"):
+        if does(one, "create", "rename", "unlink"):
             yield make(one, "disk", "read-only", "lockout", "watch", one, "APPLIED/nothing")
-    for one in steps(generation, "boot"):
+
+
+def _of_boots(generation: int) -> Iterator[Fault]:
+    make = functools.partial(Fault, generation)
+    for one in [one for one in steps(generation, "boot") if one.startswith("revert-")]:
         name = f"boot-{one}"
-        if one.startswith("revert-"):
-            yield make(name, "guardian", "killed", "lockout-reboot", "boot", one, "APPLIED/host/restarted")
-        if one.startswith("revert-") and does(one, "rename", "unlink"):
-            short = generation == 10 and "sshd_config" in one
-            yield make(
-                name,
-                "host",
-                "power-cut",
-                "lockout-reboot",
-                "boot",
-                one,
-                "APPLIED/host/power-cut",
-                short and does(one, "rename"),
-            )
-    for one in steps(generation, "drive"):
-        if one.startswith("apply-") and (does(one, "rename", "run", "mkdir") or _real_sync(one)):
+        yield make(name, "guardian", "killed", "lockout-reboot", "boot", one, "APPLIED/host/restarted")
+        if does(one, "rename", "unlink"):
+            short = generation == 10 and "00-00-latchkey" in one
+            yield make(name, "host", "power-cut", "lockout-reboot", "boot", one, "APPLIED/host/power-cut", short)
+
+
+def _of_writers(generation: int) -> Iterator[Fault]:
+    make = functools.partial(Fault, generation)
+    for one in [one for one in steps(generation, "drive") if one.startswith("apply-")]:
+        files = "transaction" not in one
+        if (does(one, "rename", "run", "mkdir") or _real_sync(one)) and (files or generation == 9):
             for kind in KINDS["applier"]:
                 short = generation == 8 and does(one, "run") and kind == "frozen"
                 yield make(one, "applier", kind, "lockout", "drive", one, short=short)
-        if one.startswith("apply-") and does(one, "rename") and "transaction" not in one:
+        if does(one, "rename") and files:
             yield make(one, "host", "power-cut", "lockout", "drive", one)
             yield make(one, "host", "restarted", "lockout", "drive", one)
-        if one.startswith("apply-") and does(one, "create"):
+        if does(one, "create") and (files or generation == 9):
             yield make(one, "disk", "full", "lockout", "drive", one)
-        if one.startswith("apply-") and does(one, "create", "rename") and "transaction" not in one:
+        if does(one, "create", "rename") and files:
             yield make(one, "disk", "read-only", "lockout", "drive", one)
-        if one.startswith("arm-") and does(one, "rename", "run", "symlink"):
+    # Nothing can be harmed in these, whatever the generation: each step is tried on one of the three.
+    for one in _mine(generation, [one for one in steps(9, "drive") if one.startswith("arm-")]):
+        if does(one, "rename", "run", "symlink", "mkdir"):
             yield make(one, "applier", "killed", "arming", "drive", one)
-        if one.startswith("confirm-"):
-            yield make(one, "confirmer", "killed", "committing", "drive", one)
+    for one in _mine(generation, _distinct(steps(9, "drive"), "confirm-")):
+        yield make(one, "confirmer", "killed", "committing", "drive", one)
+
+
+def _distinct(every: tuple[str, ...], *phases: str) -> list[str]:
+    """Return the steps of these phases; the copies of a snapshot are removed one after the other, and one will do."""
+    found: dict[str, str] = {}
+    for one in every:
+        if one.startswith(phases):
+            phase, _number, what = one.split("-", 2)
+            found.setdefault(f"{phase}-{what}" if what.endswith("X") else one, one)
+    return list(found.values())
+
+
+def _mine(generation: int, of_nine: list[str]) -> Iterator[str]:
+    """Deal steps out to the generations, each under the number that it has there."""
+    for index, one in enumerate(of_nine):
+        if GENERATIONS[index % 3] == generation:
+            phase, _number, what = one.split("-", 2)
+            same = [own for own in steps(generation, "drive") if own.startswith(phase) and own.endswith(f"-{what}")]
+            before = [own for own in of_nine[:index] if own.endswith(f"-{what}")]
+            if len(before) < len(same):
+                yield same[len(before)]
 
 
 def _real_sync(one: str) -> bool:

@@ -27,11 +27,11 @@ from testhosts import hosts, podman  # noqa: E402  (the tool is a program, not a
 from testhosts.accounts import OPERATOR, PASSWORDS  # noqa: E402
 
 # A drop-in below /usr/lib survives a restart and is no part of what a revert has to bring back.
-_DROP_IN = """\
+_DROP_IN = f"""\
 [Service]
 ExecStart=
-ExecStart=/bin/sh -c "%(python)s exec $p -I -S -B %(here)s/probe.py {what}"
-""" % {"python": PYTHON.replace("$p", "$$p"), "here": HERE}
+ExecStart=/bin/sh -c "{PYTHON.replace("$p", "$$p")} exec $$p -I -S -B {HERE}/probe.py {{what}}"
+"""
 _UNITS = (("latchkey-guard.service", "watch"), ("latchkey-boot.service", "boot"))
 
 

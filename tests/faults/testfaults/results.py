@@ -29,19 +29,19 @@ class Results:
 
     def __init__(self, *, again: bool = False, any_product: bool = False) -> None:
         self._lock = threading.Lock()
-        self._data: dict[str, Any] = {"product": product(), "faults": {}, "controls": {}}
+        self._data: dict[str, Any] = {"product": product(), "faults": {}, "controls": {}, "unguarded": {}}
         if FILE.exists() and not again:
             old = json.loads(FILE.read_text(encoding="utf-8"))
             if any_product or old["product"] == self._data["product"]:
-                self._data.update(faults=old["faults"], controls=old["controls"])
+                self._data.update({name: old[name] for name in ("faults", "controls", "unguarded")})
 
     def survived(self, fault: Fault) -> bool:
         """Say whether a fault was survived already."""
-        return bool(self._data["faults"].get(fault.id, {}).get("result") == "survived")
+        return self._data["faults"].get(fault.id, {}).get("result") in ("survived", "dropped")
 
     def control(self, fault: Fault) -> str | None:
         """Return what the unguarded run of a fault suffered; None where it has not been made."""
-        found = self._data["controls"].get(fault.control_id)
+        found = self._data["unguarded"].get(fault.control_id)
         return None if found is None or found.startswith("failed") else str(found)
 
     def of(self, fault: Fault) -> dict[str, Any]:
@@ -52,13 +52,18 @@ class Results:
         """Keep the result of a guarded run."""
         with self._lock:
             kind = {"generation": fault.generation, "point": fault.point, "actor": fault.actor, "kind": fault.kind}
-            self._data["faults"][fault.id] = {**kind, **entry}
+            harm = self.control(fault)
+            if entry["result"] == "survived" and harm == "none":
+                entry = {**entry, "result": "dropped"}
+            if fault.possible and harm is not None:
+                self._data["controls"][fault.id] = harm
+            self._data["faults"][fault.id] = {**kind, **entry, "control": harm}
             self._save()
 
     def keep_control(self, fault: Fault, harm: str) -> None:
         """Keep what an unguarded run suffered."""
         with self._lock:
-            self._data["controls"][fault.control_id] = harm
+            self._data["unguarded"][fault.control_id] = harm
             self._save()
 
     def _save(self) -> None:

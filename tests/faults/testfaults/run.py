@@ -85,7 +85,7 @@ class Run:
         return self.place.run(script, check=False).returncode == 0
 
     def need_reached(self, seconds: float) -> None:
-        """Wait until the probe is where the plan says; the steps of the product may have changed since they were noted."""
+        """Wait until the probe is where the plan says; the product may take other steps than when they were noted."""
         if not self.reached(seconds):
             raise Broken(f"step {self.fault.step} was not met: write the steps anew (faults --record)")
 
@@ -166,7 +166,7 @@ class Run:
         assert self.told.deadline is not None
         ends = int(self.told.deadline + after_deadline)
         loop = f"while [ $(cut -d. -f1 /proc/uptime) -lt {ends} ]; do {body}; done"
-        self.place.run(f"setsid sh -c '{loop}' >/dev/null 2>&1 </dev/null &")
+        self.place.run(f"setsid sh -c '{loop}' faults-loop >/dev/null 2>&1 </dev/null &")
 
     # --- the verdict -------------------------------------------------------------------------------------------------
 

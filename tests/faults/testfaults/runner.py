@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import threading
@@ -46,7 +47,7 @@ class Crew:
                 self.names.append(name)
                 threads.append(threading.Thread(target=self._work, args=(name, mine), daemon=True))
         if self.names:
-            hosts.up(self.names, "auto", lambda text: None)
+            fresh(self.names)
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -115,14 +116,22 @@ class Crew:
 
 def _is_as_before(known: Known) -> bool:
     """Say whether the host can be used again as it is."""
-    known.place.run("rm -rf /var/lib/latchkey /run/latchkey")
+    known.place.run("rm -rf /var/lib/latchkey /run/latchkey /usr/local/sbin/latchkey")
     return place.tree(known.place) == known.before
+
+
+def fresh(names: Sequence[str]) -> None:
+    """Boot hosts, or bring those that are up back to their start state."""
+    there = [one.name for one in hosts.listed()]
+    again = [name.partition("=")[0] for name in names if name.partition("=")[0] in there]
+    hosts.together([functools.partial(hosts.reset, name, lambda text: None) for name in again])
+    hosts.up(names, "auto", lambda text: None)
 
 
 def record(prefix: str) -> None:
     """Write anew which steps the product takes, by one run of everything on each generation."""
     names = [f"{prefix}{generation}a={generation}" for generation in GENERATIONS]
-    hosts.up(names, "auto", lambda text: None)
+    fresh(names)
     found: dict[str, dict[str, list[str]]] = {}
     for generation, name in zip(GENERATIONS, names, strict=True):
         known = Known(StandIn(name.partition("=")[0]))

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ from .place import HERE, OPERATOR, PASSWORDS, PYTHON
 from .run import Run, harmless, lockout
 
 Verdict = dict[str, Any]
+RACES = 2000
 _CHANGE = ["arm", "apply server", "apply keys"]
 _BAD = {8: "/etc/ssh/sshd_config"}
 _TMPFS = {"journal": "/var/lib/latchkey", "configuration": "/etc/ssh"}
@@ -289,8 +292,6 @@ def second_controller(run: Run) -> Verdict:
 
 def _again(run: Run, steps: list[str], **more: Any) -> list[dict[str, Any]]:
     """Run a second driver, whose own desired state wants something else."""
-    import json
-
     asked = {"steps": steps, "desired": harmless(), "timeout": 5, **more}
     done = run.place.run(f"{PYTHON}exec $p -I -B {HERE}/drive.py '{json.dumps(asked)}'", check=False)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
@@ -307,9 +308,8 @@ def links_swapped(run: Run) -> Verdict:
     other = {"user": "alice", "key": [place.public_key()], "state": "present"}
     desired["keys"]["accounts"].append(other)
     run.probe()
-    run.place.run(
-        "install -d -m 755 /etc/victim; echo sentinel > /etc/victim/authorized_keys; install -d -m 700 -o alice -g alice /home/alice/.ssh"
-    )
+    run.place.run("install -d -m 755 /etc/victim; echo sentinel > /etc/victim/authorized_keys")
+    run.place.run("install -d -m 700 -o alice -g alice /home/alice/.ssh")
     before = place.tree(run.place)
     early = run.fault.point == "APPLIED"
     run.start(["arm", "apply server", *(["pause"] if early else []), "apply keys"], desired)
@@ -327,6 +327,18 @@ def links_swapped(run: Run) -> Verdict:
         run.place.run("rm -rf /etc/victim", check=False)
 
 
+def race(run: Run) -> Verdict:
+    """Confirmations and deadlines meet some thousand times: one of the two wins, and both sides say which."""
+    if not run.guarded:
+        return {"harm": "none"}
+    seed = random.SystemRandom().randrange(1 << 30)
+    ends = json.loads(place.inside(run.place, "race.py", str(RACES), str(seed)))["ends"]
+    wrong = [end for end in ends if end not in ("COMMITTED", "REVERTED")]
+    if wrong or len(ends) != 2:
+        raise Broken(f"seed {seed}: {'; '.join(wrong) or f'no race: {ends}'}")
+    return {"state": f"{ends['COMMITTED']} committed, {ends['REVERTED']} reverted", "seed": seed}
+
+
 SCENARIOS: dict[str, Callable[[Run], Verdict]] = {
     "lockout": change_locks_out,
     "lockout-reboot": boot_is_hit,
@@ -336,4 +348,5 @@ SCENARIOS: dict[str, Callable[[Run], Verdict]] = {
     "stale": stale_session,
     "second": second_controller,
     "links": links_swapped,
+    "race": race,
 }
