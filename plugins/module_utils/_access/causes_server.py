@@ -98,7 +98,7 @@ def startups(server: Server, client: Client) -> Iterator[Finding]:
         if limit < needed:
             yield Finding(
                 REFUSE,
-                f"{keyword} lets {limit} logins be under way at once, and this run makes up to {needed}",
+                f"{keyword} takes {limit} of the up to {needed} logins that this run makes at once",
                 f"set {keyword} higher, or run with fewer forks",
                 keyword,
             )
