@@ -65,7 +65,7 @@ def _all(task_vars: Mapping[str, Any]) -> list[Jump]:
 
 
 def _look(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Iterator[Jump]:
-    resolved: dict[str, Mapping[str, str]] = {}
+    resolved: dict[tuple[str, ...], Mapping[str, str]] = {}
     configured = _config_may_jump()
     for host in hosts:
         try:
@@ -79,7 +79,10 @@ def _look(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> Iterator[Jump]:
                 command = _proxy_command(words)
             hop = (_first_hop(jump) if jump not in ("", "none") else _hop_of(command)) or []
             if hop:
-                where = resolved.setdefault(shlex.join(hop), _view([*_config_of(words), *hop]))
+                asked = (*_config_of(words), *hop)
+                if asked not in resolved:
+                    resolved[asked] = _view(asked)
+                where = resolved[asked]
                 names = (hop[-1].lower(), where.get("hostname", "").lower())
                 number = int(port) if str(port).isdigit() else 22
                 yield Jump(host, names, where.get("user", ""), target, number)
@@ -110,10 +113,11 @@ def _config_may_jump() -> bool:
         for path in glob.glob(pattern):
             try:
                 with open(path, encoding="utf-8", errors="replace") as file:
-                    text = file.read().lower()
+                    lines = [line.strip().lower() for line in file]
             except OSError:
                 continue
-            if "proxy" in text or ("include" in text and pattern not in _SYSTEM_CONFIG):
+            says = " ".join(line for line in lines if not line.startswith("#"))
+            if "proxy" in says or ("include" in says and pattern not in _SYSTEM_CONFIG):
                 return True
     return False
 

@@ -78,17 +78,30 @@ def forbidden(desk: Controller, nine: Host, ten: Host) -> dict[str, dict[str, An
     settings.update(Ciphers="aes256-ctr", AllowTcpForwarding=False)
     public = (desk.home / "keys" / "operator.pub").read_text(encoding="ascii").strip()
     return {
-        "accounts": {nine.name: {
-            "harden_key": key, "harden_operators": list(WRONG), "harden_sshd_settings": {"DenyUsers": "denied"},
-        }},
-        "server": {nine.name: {
-            "harden_key": key, "harden_sshd_settings": settings, "ansible_ssh_common_args": "-o Ciphers=aes128-ctr",
-        }},
-        "root": {ten.name: {
-            "harden_key": key, "ansible_user": "root", "ansible_become": False, "harden_operators": ["sealed"],
-            "harden_sshd_settings": {"PermitRootLogin": "no"},
-            "harden_accounts": [{"user": "root", "key": [public], "key_options": 'from="10.9.0.0/16"'}],
-        }},
+        "accounts": {
+            nine.name: {
+                "harden_key": key,
+                "harden_operators": list(WRONG),
+                "harden_sshd_settings": {"DenyUsers": "denied"},
+            }
+        },
+        "server": {
+            nine.name: {
+                "harden_key": key,
+                "harden_sshd_settings": settings,
+                "ansible_ssh_common_args": "-o Ciphers=aes128-ctr",
+            }
+        },
+        "root": {
+            ten.name: {
+                "harden_key": key,
+                "ansible_user": "root",
+                "ansible_become": False,
+                "harden_operators": ["sealed"],
+                "harden_sshd_settings": {"PermitRootLogin": "no"},
+                "harden_accounts": [{"user": "root", "key": [public], "key_options": 'from="10.9.0.0/16"'}],
+            }
+        },
     }
 
 
@@ -124,7 +137,9 @@ def story(farm: Farm) -> Iterator[Story]:
         again[name] = host.tree()
 
     run("accounts", nine, desk.inventory([nine], changes["accounts"]))
-    nine.root(SERVER + f'systemd-run --quiet --unit=holds python3 -c "{HOLD}"; until [ -e /run/held ]; do sleep 0.05; done')
+    nine.root(
+        SERVER + f'systemd-run --quiet --unit=holds python3 -c "{HOLD}"; until [ -e /run/held ]; do sleep 0.05; done'
+    )
     desk.agent(*(desk.key(f"keys/other{number}") for number in (1, 2, 3)))
     run("server", nine, behind(desk, nine, changes["server"]), "--forks", "5")
     run("root", ten, desk.inventory([ten], changes["root"]))

@@ -160,6 +160,7 @@ HOSTS = {
     "app": {"ansible_ssh_extra_args": '-o ProxyCommand="ssh -W %h:%p -l ops bastion"'},
     "off": {"ansible_ssh_common_args": "-o ProxyJump=none"},
     "odd": {"ansible_ssh_common_args": "-o 'unclosed"},
+    "two": {"ansible_ssh_common_args": "-J admin@192.0.2.1", "ansible_host": "10.0.0.8"},
     "plain": {},
 }
 CONFIG = {"gate": "hostname 192.0.2.1\nuser deploy\n", "lonely": "proxyjump bastion\nhostname 10.0.0.7\nport 24\n"}
@@ -197,7 +198,8 @@ def graph(monkeypatch, tmp_path):
 def test_who_is_reached_through_whom(graph):
     found, asked = graph("bastion")
     assert {one["host"]: (one["user"], one["target"], one["port"]) for one in found} == {
-        "db": ("admin", "10.0.0.9", 2222), "web": ("deploy", "web", 22), "app": ("ops", "app", 22)}
+        "db": ("admin", "10.0.0.9", 2222), "web": ("deploy", "web", 22), "app": ("ops", "app", 22),
+        "two": ("admin", "10.0.0.8", 22)}
     # One question for each hop, and none for the hosts themselves.
     assert len(asked) == 3
     assert graph("plain") == ([], asked) and len(asked) == 3
@@ -205,7 +207,7 @@ def test_who_is_reached_through_whom(graph):
 
 def test_ssh_config_is_asked_where_it_could_name_a_jump(graph):
     hosts = {"bastion": {}, "lonely": {}}
-    (graph.path / "system1").write_text("Host *\nInclude other\n")
+    (graph.path / "system1").write_text("Host *\nInclude other\n#   ProxyCommand ssh -W %h:%p gate\n")
     assert graph("bastion", hosts) == ([], [])
     (graph.path / "latchkey-jumps").unlink()
     (graph.path / "config").write_text("Host lonely\n  ProxyJump bastion\n")
@@ -245,4 +247,4 @@ def test_the_whole_view(monkeypatch, graph):
     assert (view["kex"], view["ciphers"], view["macs"]) == (["a", "b"], ["c", "d"], ["e", "f"])
     assert (view["host_key_algorithms"], view["key_algorithms"], view["minimum_rsa_bits"]) == (["g"], ["h"], 2048)
     assert (view["forks"], view["earlier"], view["alone"], view["known"]) == (7, 0, True, [])
-    assert {one["host"] for one in view["behind"]} == {"db", "web", "app"}
+    assert {one["host"] for one in view["behind"]} == {"db", "web", "app", "two"}
