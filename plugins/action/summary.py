@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -12,6 +13,7 @@ from ansible.utils.display import Display
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import records
 
 display = Display()
+_PARTS = ("key", "plan", "transaction", "guard")
 
 
 class ActionModule(ActionBase):
@@ -25,7 +27,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         host = variables["inventory_hostname"]
         args = self._task.args
-        record = records.build(host, *(_ran(args.get(part)) for part in ("key", "plan", "transaction")))
+        record = _record(host, {part: args.get(part) for part in _PARTS})
         if host == _first(variables):
             named = args.get("break_glass")
             told = records.summary(
@@ -56,9 +58,13 @@ def _all_records(variables: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name in variables["ansible_play_batch"]:
         theirs = variables["hostvars"][name]
-        parts = [_ran(theirs.get(part)) for part in ("__harden_key", "__harden_plan", "__harden_transaction")]
-        found.append(records.build(name, *parts))
+        found.append(_record(name, {part: theirs.get(f"__harden_{part}") for part in _PARTS}))
     return found
+
+
+def _record(host: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    key, plan, transaction, guard = (_ran(parts[part]) for part in _PARTS)
+    return records.build(host, key, plan, transaction, guard=guard)
 
 
 __all__ = ["ActionModule"]

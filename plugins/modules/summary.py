@@ -21,6 +21,9 @@ options:
   transaction:
     description: What M(latchkey.ssh.transaction) returned.
     type: dict
+  guard:
+    description: What M(latchkey.ssh.guard) or M(latchkey.ssh.guard_info) returned, where hosts are taken back.
+    type: dict
   break_glass:
     description: How many break-glass keys are named; with none the summary warns.
     type: int

@@ -29,13 +29,24 @@ class Line(NamedTuple):
     color: str | None = None
 
 
-def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transaction: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of one host from what the tasks of the role returned."""
+def build(
+    host: str,
+    key: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    transaction: Mapping[str, Any],
+    *,
+    guard: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the record of one host from what the tasks of the role returned.
+
+    ``guard`` is given where a run asks first what is under way, and takes that back.
+    """
     refused = [results.sentence(one) for part in (key, plan, transaction) for one in part.get("refused") or []]
-    if not plan and not refused:
+    if not plan and not refused and not guard:
         refused = ["the host was not looked at: an earlier task failed on it"]
-    changes = list(transaction.get("changes") or [])
-    planned = list(plan.get("changes") or [])
+    taken, back = _under_way(guard or {})
+    changes = list(transaction.get("changes") or []) + (taken if back else [])
+    planned = list(plan.get("changes") or []) + ([] if back else taken)
     proofs = list(transaction.get("proofs") or plan.get("proofs") or [])
     guarded = dict(transaction.get("transaction") or {})
     status = _status(refused, changes, planned, guarded, ran=bool(transaction))
@@ -53,11 +64,27 @@ def build(host: str, key: Mapping[str, Any], plan: Mapping[str, Any], transactio
         "taken_back": list(transaction.get("taken_back") or []),
         "rehearsal": dict(transaction.get("rehearsal") or {}),
         "break_glass": list(plan.get("break_glass") or []),
-        "warnings": [results.sentence(one) for one in plan.get("preflight") or []],
+        "warnings": [results.sentence(one) for one in plan.get("preflight") or []] + _nothing(guard or {}, plan),
         "accepted_host_key": plan.get("accepted_host_key") or "",
         "key_made": _key_made(key),
         "inventory": list(plan.get("inventory") or []) if proofs and status in ("changed", "unchanged") else [],
     }
+
+
+def _under_way(guard: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    """Return the paths of the transaction that was under way as changes, and whether it was taken back."""
+    status = guard.get("status") or {}
+    if not guard.get("changed"):
+        return [], False
+    what = f"as it was before the transaction {status['id']} of {status['by']}"
+    changes = [{"facet": "guard", "path": path, "what": what} for path in status["paths"]]
+    return changes, status["state"] == guards.REVERTED
+
+
+def _nothing(guard: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    if not guard or guard.get("changed") or plan:
+        return []
+    return ["there is nothing to go back from: nothing is under way, and nothing was committed"]
 
 
 def _key_made(key: Mapping[str, Any]) -> str:

@@ -128,3 +128,28 @@ def test_what_the_pre_flight_only_tells_is_a_line_of_its_own():
     told = {"cause": "fail2ban", "where": "fail2ban", "reason": "it watches logins", "remedy": "add 192.0.2.7"}
     built = records.build("h", {}, {"changes": [CHANGE], "preflight": [told]}, {"changes": [CHANGE]})
     assert "      fail2ban: it watches logins. add 192.0.2.7" in summary([built])
+
+
+UNDER_WAY = {"id": "20261124T113000-1f2e3d", "by": "ops@ci", "state": "APPLIED", "paths": ["/etc/ssh/sshd_config"]}
+
+
+@pytest.mark.parametrize(
+    "guard, status, listed",
+    [
+        ({"changed": True, "status": dict(UNDER_WAY, state="REVERTED")}, "changed", "changed"),
+        ({"changed": True, "status": UNDER_WAY}, "would change", "planned"),
+    ],
+)
+def test_what_was_under_way_is_named_with_its_transaction(guard, status, listed):
+    built = records.build("h", {}, {}, {}, guard=guard)
+    assert (built["status"], built["refused"]) == (status, [])
+    assert [(one["path"], one["what"]) for one in built[listed]] == [
+        ("/etc/ssh/sshd_config", "as it was before the transaction 20261124T113000-1f2e3d of ops@ci")]
+    assert "1f2e3d of ops@ci" in "\n".join(summary([built]))
+
+
+def test_nothing_to_go_back_from_is_no_refusal():
+    guard = {"changed": False, "status": {"state": "NONE"}, "history": []}
+    built = records.build("h", {}, {}, {}, guard=guard)
+    assert built["status"] == "unchanged" and "there is nothing to go back from" in "\n".join(summary([built]))
+    assert records.build("h", {}, {"changes": [CHANGE]}, {}, guard=guard)["warnings"] == []
