@@ -60,7 +60,7 @@ class Fault(NamedTuple):
     @property
     def possible(self) -> bool:
         """Say whether there is anything that could be harmed: nothing is before the first write and after a commit."""
-        return self.scenario not in ("arming", "committing", "race", "batch")
+        return self.scenario not in ("arming", "committing", "race", "batch", "reply", "handler")
 
     @property
     def control_id(self) -> str:
@@ -291,9 +291,38 @@ def _of_confirmers(generation: int) -> Iterator[Fault]:
     yield make("REVERTING", "user", "links-swapped", "links")
 
 
+# --- calls of the action transaction, in a real run of harden.yml ----------------------------------------------------
+
+_CALLS = (
+    "before-guard-1",
+    "after-guard-1",
+    "before-sshd_config-1",
+    "after-sshd_config-1",
+    "before-plan-1",
+    "after-plan-1",
+)
+# Seconds after the host is armed, drawn once: random.Random(12).uniform(0.2, 4.0).
+_MOMENTS = ("0.6", "1.1", "1.8", "2.4", "3.3")
+
+
+def _of_controllers(generation: int) -> Iterator[Fault]:
+    make = functools.partial(Fault, generation)
+    for call in _CALLS:
+        yield make(call, "controller", "killed", "controller", short=(generation, call) == (9, "after-sshd_config-1"))
+    for seconds in _MOMENTS:
+        yield make("after-guard-1", "controller", f"killed-after-{seconds}", "controller")
+    yield make("before-plan-1", "controller", "frozen", "controller")
+    for kind in ("cut", "new-cut"):
+        yield make("at-the-change", "network", kind, "network", short=(generation, kind) == (8, "cut"))
+        yield make("after-sshd_config-1", "network", kind, "network")
+    yield make("COMMITTING", "network", "reply-lost", "reply")
+    yield make("COMMITTED", "handler", "not-flushed", "handler")
+
+
 def every() -> list[Fault]:
     """Return all faults, in the order in which they are run."""
     found = []
     for generation in GENERATIONS:
-        found += [*_of_confirmers(generation), *_of_states(generation), *_of_steps(generation)]
+        found += [*_of_confirmers(generation), *_of_controllers(generation)]
+        found += [*_of_states(generation), *_of_steps(generation)]
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -23,8 +24,11 @@ HERE = "/opt/latchkey-faults"
 PYTHON = "p=/usr/libexec/platform-python; [ -x $p ] || p=/usr/bin/python3; "
 
 sys.path.insert(0, str(ROOT / "tests" / "hosts"))
-from testhosts import hosts, podman  # noqa: E402  (the tool is a program, not an installed package)
+from testhosts import hosts, inventory, podman  # noqa: E402  (the tool is a program, not an installed package)
 from testhosts.accounts import OPERATOR, PASSWORDS  # noqa: E402
+from testhosts.common import locked  # noqa: E402
+
+__all__ = ["OPERATOR", "PASSWORDS", "hosts", "inventory", "locked", "podman"]
 
 # A drop-in below /usr/lib survives a restart and is no part of what a revert has to bring back.
 _DROP_IN = f"""\
@@ -54,11 +58,17 @@ class Place(Protocol):
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a shell command as root, past sshd."""
 
+    def argv(self, command: str) -> list[str]:
+        """Return the words that run a shell command as root, past sshd."""
+
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Start a shell command as root, past sshd, with pipes to it."""
 
     def ssh(self, command: str) -> list[str]:
         """Return the words that run a command as the operator over a fresh key login of its own."""
+
+    def variables(self) -> dict[str, Any]:
+        """Return what an inventory says of it, its operator having a key."""
 
     def restart(self) -> None:
         """Reboot, and wait until sshd is up."""
@@ -91,10 +101,15 @@ class StandIn:
         """Run a shell command as root, past sshd."""
         return podman.exec_in(self.name, "sh", "-c", command, stdin=stdin, check=check)
 
+    def argv(self, command: str) -> list[str]:
+        """Return the words that run a shell command as root, past sshd."""
+        return [*podman._prefix(), "exec", "-i", self._host.container, "sh", "-c", command]
+
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Start a shell command as root, past sshd, with pipes to it."""
-        argv = [*podman._prefix(), "exec", "-i", self._host.container, "sh", "-c", command]
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            self.argv(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
 
     def ssh(self, command: str) -> list[str]:
         """Return the words that run a command as the operator over a fresh key login of its own."""
@@ -103,6 +118,19 @@ class StandIn:
         options += ["PreferredAuthentications=publickey", "LogLevel=ERROR", "IdentityAgent=none"]
         argv = ["ssh", "-F", "none", "-S", "none", "-i", str(key())]
         return [*argv, *[word for one in options for word in ("-o", one)], f"{OPERATOR}@{self.address}", command]
+
+    def variables(self) -> dict[str, Any]:
+        """Return what an inventory says of it, its operator having a key."""
+        known = ROOT / "build" / "hosts" / "known_hosts"
+        return {
+            "ansible_host": self.address,
+            "ansible_user": OPERATOR,
+            "ansible_ssh_private_key_file": str(key()),
+            "ansible_become": True,
+            "ansible_become_password": PASSWORDS[OPERATOR],
+            "ansible_ssh_common_args": f'-o UserKnownHostsFile="{known}" -o StrictHostKeyChecking=yes',
+            "harden_key": str(key()),
+        }
 
     def restart(self) -> None:
         """Reboot, and wait until sshd is up."""
@@ -150,6 +178,11 @@ def log_in(place: Place, command: str = "id -u", feed: str = "") -> Login:
         return Login(False, "the login did not end")
     root = done.returncode == 0 and (command != "id -u" or done.stdout.strip() == "0")
     return Login(root, (done.stdout + done.stderr).strip())
+
+
+def shell_words(place: Place, command: str) -> str:
+    """Return a line for this machine's shell that runs a command as root on a host, past its sshd."""
+    return shlex.join(place.argv(command))
 
 
 def now() -> float:
@@ -201,10 +234,8 @@ def restore(place: Place) -> None:
 def plan(place: Place, probe: dict[str, Any]) -> None:
     """Say what the probe does next; {} for a host as the product leaves it, without probe or drop-in."""
     directories = [(f"/usr/lib/systemd/system/{unit}.d", what) for unit, what in _UNITS]
-    commands = [
-        f"rm -rf {HERE}/plan.json {HERE}/fired {HERE}/reached {HERE}/go {HERE}/steps",
-        f"install -m 666 /dev/null {HERE}/steps",
-    ]
+    commands = ["rm -rf /var/lib/latchkey /run/latchkey /usr/local/sbin/latchkey"]
+    commands.append(f"cd {HERE}; rm -rf plan.json fired reached go steps; install -m 666 /dev/null steps")
     for directory, what in directories:
         commands.append(f"rm -rf {directory}")
         if probe:
@@ -215,17 +246,6 @@ def plan(place: Place, probe: dict[str, Any]) -> None:
     place.run("\n".join([*commands, "systemctl daemon-reload"]))
 
 
-def state(place: Place) -> dict[str, Any]:
-    """Return the transaction as it lies on the host, and what is left of it around; {} where there is none."""
-    script = (
-        "cat /var/lib/latchkey/transaction.json 2>/dev/null || echo '{}'; echo; echo ====; "
-        "systemctl list-units --all --plain --no-legend 'latchkey-*' | cut -d' ' -f1; "
-        "ls /etc/systemd/system | grep latchkey; ls /etc/systemd/system/*.wants | grep latchkey; ls /run/latchkey/armed"
-    )
-    text, _line, rest = place.run(script + " 2>/dev/null; true").stdout.decode().partition("====")
-    try:
-        found = dict(json.loads(text))
-    except ValueError:
-        found = {"state": f"unreadable: {text[:80]!r}"}
-    found["left"] = sorted(set(rest.split()))
-    return found
+def state(place: Place, seconds: float = 0) -> dict[str, Any]:
+    """Return the transaction as it lies on the host, and what is left of it around, once it is over or time is up."""
+    return dict(json.loads(inside(place, "state.py", str(seconds))))

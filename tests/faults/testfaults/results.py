@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
-from testhosts.common import digest, tree_bytes
+from testhosts.common import digest, locked, tree_bytes
 
 from .catalog import Fault
 from .place import ROOT
@@ -29,11 +31,19 @@ class Results:
 
     def __init__(self, *, again: bool = False, any_product: bool = False) -> None:
         self._lock = threading.Lock()
+        self._any_product = any_product
         self._data: dict[str, Any] = {"product": product(), "faults": {}, "controls": {}, "unguarded": {}}
-        if FILE.exists() and not again:
-            old = json.loads(FILE.read_text(encoding="utf-8"))
-            if any_product or old["product"] == self._data["product"]:
-                self._data.update({name: old[name] for name in ("faults", "controls", "unguarded")})
+        if not again:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Add what other runs have kept and this one does not know; what this one has seen itself stands."""
+        if not FILE.exists():
+            return
+        there = json.loads(FILE.read_text(encoding="utf-8"))
+        if self._any_product or there["product"] == self._data["product"]:
+            for name in ("faults", "controls", "unguarded"):
+                self._data[name] = {**there.get(name, {}), **self._data[name]}
 
     def survived(self, fault: Fault) -> bool:
         """Say whether a fault was survived already."""
@@ -50,29 +60,30 @@ class Results:
 
     def keep(self, fault: Fault, entry: dict[str, Any]) -> None:
         """Keep the result of a guarded run."""
-        with self._lock:
-            kind = {"generation": fault.generation, "point": fault.point, "actor": fault.actor, "kind": fault.kind}
+        kind = {"generation": fault.generation, "point": fault.point, "actor": fault.actor, "kind": fault.kind}
+        with self._held():
             harm = self.control(fault)
             if entry["result"] == "survived" and harm == "none":
                 entry = {**entry, "result": "dropped"}
             if fault.possible and harm is not None:
                 self._data["controls"][fault.id] = harm
-            self._data["faults"][fault.id] = {**kind, **entry, "control": harm}
-            self._save()
+            self._data["faults"][fault.id] = {"id": fault.id, **kind, **entry, "control": harm}
 
     def keep_control(self, fault: Fault, harm: str) -> None:
         """Keep what an unguarded run suffered."""
-        with self._lock:
+        with self._held():
             self._data["unguarded"][fault.control_id] = harm
-            self._save()
 
-    def _save(self) -> None:
-        for name, entry in self._data["faults"].items():
-            entry["id"] = name
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Change what is kept, with what other runs have kept meanwhile."""
         FILE.parent.mkdir(parents=True, exist_ok=True)
-        fresh = FILE.with_suffix(".new")
-        fresh.write_text(json.dumps(self._data, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(fresh, FILE)
+        with self._lock, locked("faults"):
+            self._take_over()
+            yield
+            fresh = FILE.with_suffix(".new")
+            fresh.write_text(json.dumps(self._data, indent=1, sort_keys=True), encoding="utf-8")
+            os.replace(fresh, FILE)
 
 
 __all__ = ["FILE", "Results", "product"]

@@ -118,8 +118,12 @@ class Run:
         if event and event["event"] == "armed":
             self.transaction = {name: event[name] for name in ("id", "nonce", "timeout")}
             self.told = self.told._replace(deadline=event["deadline"])
-        elif event and self.fault.scenario != "arming":
-            raise Broken(f"it was not armed: {event}")
+        elif self.fault.scenario != "arming":
+            raise Broken(f"it was not armed: {event or self._error()}")
+
+    def _error(self) -> str:
+        assert self._process and self._process.stderr
+        return self._process.stderr.read().decode(errors="replace").strip()[-300:]
 
     def _next(self, seconds: float) -> dict[str, Any] | None:
         try:

@@ -12,12 +12,13 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import place
 from .catalog import GENERATIONS, STEPS, Fault, steps
 from .judge import Broken
-from .place import HERE, StandIn, hosts
+from .place import HERE, StandIn, hosts, inventory, locked
 from .results import Results
 from .run import Known, Run, harmless
 from .scenarios import SCENARIOS
@@ -110,14 +111,8 @@ class Crew:
         except Broken as problem:
             return {"result": f"BROKEN: {problem}"}
         finally:
-            if not seen or seen.get("state") == "COMMITTED" or not _is_as_before(known):
+            if seen.get("state") not in ("REVERTED", "none") or fault.actor == "user":
                 place.restore(known.place)
-
-
-def _is_as_before(known: Known) -> bool:
-    """Say whether the host can be used again as it is."""
-    known.place.run("rm -rf /var/lib/latchkey /run/latchkey /usr/local/sbin/latchkey")
-    return place.tree(known.place) == known.before
 
 
 def fresh(names: Sequence[str]) -> None:
@@ -126,19 +121,23 @@ def fresh(names: Sequence[str]) -> None:
     again = [name.partition("=")[0] for name in names if name.partition("=")[0] in there]
     hosts.together([functools.partial(hosts.reset, name, lambda text: None) for name in again])
     hosts.up(names, "auto", lambda text: None)
+    with locked("inventory"):
+        inventory.write(hosts.listed())
 
 
 def record(prefix: str) -> None:
     """Write anew which steps the product takes, by one run of everything on each generation."""
     names = [f"{prefix}{generation}a={generation}" for generation in GENERATIONS]
     fresh(names)
-    found: dict[str, dict[str, list[str]]] = {}
-    for generation, name in zip(GENERATIONS, names, strict=True):
-        known = Known(StandIn(name.partition("=")[0]))
-        found[str(generation)] = {process: _steps(known, process) for process in ("drive", "watch", "boot")}
-        print(f"{generation}: " + ", ".join(f"{key} {len(value)}" for key, value in found[str(generation)].items()))
+    with ThreadPoolExecutor(len(names)) as pool:
+        found = dict(zip(map(str, GENERATIONS), pool.map(_record_one, names), strict=True))
     STEPS.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
     steps.cache_clear()
+
+
+def _record_one(name: str) -> dict[str, list[str]]:
+    known = Known(StandIn(name.partition("=")[0]))
+    return {process: _steps(known, process) for process in ("drive", "watch", "boot")}
 
 
 def _steps(known: Known, process: str) -> list[str]:

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from . import judge, place
+from . import controllers, judge, place
 from .judge import Broken
 from .place import HERE, OPERATOR, PASSWORDS, PYTHON
 from .run import Run, harmless, lockout
@@ -215,7 +215,7 @@ def arming_is_hit(run: Run) -> Verdict:
         return run.verdict()
     if not places_over(run):
         run.told = run.told._replace(deadline=run.told.deadline or place.now())
-        judge._await_end(run.place, run.told)
+        judge.await_end(run.place, run.told)
     run.probe()
     run.start(["arm", "cancel"])
     run.all_done()
@@ -260,7 +260,7 @@ def stale_session(run: Run) -> Verdict:
         "sudo -S -k -p '' -- sh -c 'read id; read nonce; echo $nonce | latchkey confirm $id --nonce --json'"
     )
     words[-1] = words[-1].replace("latchkey confirm", "/usr/local/sbin/latchkey confirm")
-    old = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    old = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert old.stdin
     old.stdin.write(f"{PASSWORDS[OPERATOR]}\n")
     old.stdin.flush()
@@ -349,4 +349,8 @@ SCENARIOS: dict[str, Callable[[Run], Verdict]] = {
     "second": second_controller,
     "links": links_swapped,
     "race": race,
+    "controller": controllers.controller_is_hit,
+    "network": controllers.network_is_hit,
+    "reply": controllers.reply_is_lost,
+    "handler": controllers.handler_is_late,
 }
