@@ -79,6 +79,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  transaction:
+    description:
+      - Always refused. A key pair takes no way in away, and a transaction (M(latchkey.ssh.guard)) does not take it back;
+        make it before, in a task without this option.
+    type: str
 extends_documentation_fragment:
   - latchkey.ssh.attributes
 """
@@ -164,6 +169,7 @@ SPEC = dict(
     force=dict(type="bool", default=False),
     mode=dict(type="raw"),
     state=dict(type="str", choices=["present", "absent"], default="present"),
+    **_module.TRANSACTION_SPEC,
 )
 
 

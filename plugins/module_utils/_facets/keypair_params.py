@@ -6,7 +6,7 @@
 import os
 from typing import Any, Mapping, NamedTuple, Optional
 
-from .._errors import Malformed
+from .._errors import Malformed, Refused
 from .._openssh.keys import check_comment
 
 TYPES = ("auto", "ed25519", "ecdsa", "rsa")
@@ -36,7 +36,13 @@ class Desired(NamedTuple):
 
     @staticmethod
     def from_params(params: Mapping[str, Any]) -> "Desired":
-        """Read the module's parameters; raises Malformed naming the field."""
+        """Read the module's parameters; raises Malformed naming the field, and Refused inside a transaction."""
+        if params.get("transaction"):
+            raise Refused(
+                "a key pair takes no way in away, and a transaction does not take it back",
+                "make it before, in a task without `transaction`",
+                "transaction",
+            )
         kind = params.get("type") or "auto"
         if kind not in TYPES:
             raise Malformed("'{0}' is no type of key".format(kind), "Use one of: {0}".format(", ".join(TYPES)), "type")

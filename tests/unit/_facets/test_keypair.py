@@ -396,6 +396,16 @@ def test_bad_parameters_are_named_before_anything_is_touched(path, params, field
 
 
 @needs_keygen
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_transaction_is_refused_with_the_reason(path, check_mode, state):
+    with pytest.raises(Refused) as caught:
+        run(path, check_mode=check_mode, state=state, transaction="20261124T113000-1f2e3d")
+    assert caught.value.where == "transaction"
+    assert "does not take it back" in caught.value.reason and "before" in caught.value.remedy
+    assert not os.path.exists(path)
+
+
 def test_absent_removes_both_halves(path):
     make(path)
     foretold = run(path, check_mode=True, state="absent")
