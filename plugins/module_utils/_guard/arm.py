@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Begin a transaction: snapshot, guardian, rehearsal of the way back, and only then armed. PRIVATE."""
 
+import contextlib
 import json
 import os
 import secrets
+import shutil
 import time
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .._errors import HostError, LatchkeyError, Refused
 from .._host import listeners, sessions
@@ -18,6 +20,7 @@ SHORTEST = 5
 LONGEST = 3600
 _REHEARSAL_SECONDS = 15.0
 _RESERVE = 256 * 1024
+_OTHERS_PATIENCE = 30.0
 
 
 class Wish(NamedTuple):
@@ -49,20 +52,33 @@ def arm(host: Host, wish: Wish, at: guardian.Site) -> Armed:
     _settle(at)
     nonce = secrets.token_hex(16)
     state = _new_state(host, wish, nonce, at)
-    _prepare(state, wish, host, at)
+    # Also held by whoever finishes an older one, which would take away what is made here; and by a second who arms.
+    with guardian.locked(at, "revert", patience=_OTHERS_PATIENCE):
+        _refuse_second(_load(at), at)
+        _prepare(state, wish, host, at)
     try:
         _start(at)
         _await_rehearsal(state["id"], at)
         _open(state["id"], wish.timeout, at)
-    except LatchkeyError:
-        guardian.cancel(at, state["id"], "it could not be armed")
-        raise
+    except (LatchkeyError, OSError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            guardian.cancel(at, state["id"], "it could not be armed")
+        if isinstance(error, LatchkeyError):
+            raise
+        raise HostError(f"it cannot be armed: {error.strerror}", "make room there", error.filename or "") from error
     left = f"{wish.timeout // 60} min" if wish.timeout >= 120 else f"{wish.timeout} s"
     at.machine.tell(
         f"the SSH access of this host is being changed by {state['by']}; unless confirmed it goes back in {left}"
     )
     paths = tuple(entry["path"] for entry in state["entries"] if not entry.get("untouched"))
     return Armed(state["id"], nonce, wish.timeout, paths)
+
+
+def check(wish: Wish, at: guardian.Site) -> Tuple[str, ...]:
+    """Return the paths that would come back, without arming anything; raises what ``arm`` would refuse."""
+    _check(wish)
+    _refuse_second(_load(at), at)
+    return snapshot.check(wish.touches)
 
 
 def _check(wish: Wish) -> None:
@@ -74,21 +90,11 @@ def _check(wish: Wish) -> None:
 
 def _settle(at: guardian.Site) -> None:
     """Refuse while another transaction is under way; one whose guardian was killed is brought to its end first."""
-    try:
-        state = guardian.load(at.places)
-    except (OSError, ValueError) as error:
-        raise HostError(f"cannot be read: {error}", "look at it, and move it away", at.places.state) from error
+    state = _load(at)
+    _refuse_second(state, at)
     if state is not None and state["state"] == guardian.COMMITTING:
         guardian.commit(at)
     elif state is not None and state["state"] not in guardian.OVER:
-        left = state["deadline"] - at.machine.now()
-        rebooted = guardian.rebooted(at.places, state)
-        if state["state"] in guardian.OPEN + (guardian.PREPARED,) and left > 0 and not rebooted:
-            raise Refused(
-                f"the transaction {state['id']} of {state['by']} is under way and ends in {left:.0f} s at the latest",
-                "wait for it, or end it with `/usr/local/sbin/latchkey revert` on the host",
-                "transaction",
-            )
         guardian.cancel(at, state["id"], state["reason"] or "nobody confirmed in time")
         state = guardian.load(at.places)
         if state is not None and state["state"] != guardian.REVERTED:
@@ -97,6 +103,25 @@ def _settle(at: guardian.Site) -> None:
                 f"the transaction {state['id']} is not reverted yet: {problems}", "correct that", "transaction"
             )
     guardian.finish(at)
+
+
+def _load(at: guardian.Site) -> Optional[guardian.State]:
+    try:
+        return guardian.load(at.places)
+    except (OSError, ValueError) as error:
+        raise HostError(f"cannot be read: {error}", "look at it, and move it away", at.places.state) from error
+
+
+def _refuse_second(state: Optional[guardian.State], at: guardian.Site) -> None:
+    if state is None or state["state"] not in guardian.OPEN + (guardian.PREPARED,):
+        return
+    left = state["deadline"] - at.machine.now()
+    if left > 0 and not guardian.rebooted(at.places, state):
+        raise Refused(
+            f"the transaction {state['id']} of {state['by']} is under way and ends in {left:.0f} s at the latest",
+            "wait for it, or end it with `/usr/local/sbin/latchkey revert` on the host",
+            "transaction",
+        )
 
 
 def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[str, Any]:
@@ -114,7 +139,7 @@ def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[st
         last_write=now,
         operators={name: host.account(name).uid for name in wish.operators},
         confirmed=[],
-        units=[_unit(host)],
+        units=[_unit(host, at)],
         entries=[],
         afterwards=[],
         reason="",
@@ -123,12 +148,14 @@ def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[st
     )
 
 
-def _unit(host: Host) -> Dict[str, Any]:
+def _unit(host: Host, at: guardian.Site) -> Dict[str, Any]:
+    """Return how the service is checked, and where it is seen to answer: a firewall may keep the host from itself."""
     sshd = host.sshd
+    heard = [one for one in listeners.of_process(sshd.unit.pid) if at.machine.greets(*one)]
     return dict(
         name=sshd.unit.name,
         check=[sshd.binary, "-t", "-f", sshd.main] + list(sshd.options),
-        listeners=[list(one) for one in listeners.of_process(sshd.unit.pid)],
+        listeners=[list(one) for one in heard],
     )
 
 
@@ -139,8 +166,13 @@ def _prepare(state: Dict[str, Any], wish: Wish, host: Host, at: guardian.Site) -
     try:
         os.makedirs(places.base, 0o700, exist_ok=True)
         os.chmod(places.base, 0o700)
-        os.makedirs(places.run, 0o700, exist_ok=True)
-        state["entries"] = snapshot.take(places, state["id"], touches)
+        guardian.sync_directory(os.path.dirname(places.base))
+        shutil.rmtree(places.copies, ignore_errors=True)
+        for name in ("write", "state"):
+            # The way back needs no room in /run then.
+            with guardian.locked(at, name, shared=True):
+                pass
+        snapshot.take(places, state, touches)
         _fill_reserve(places)
         units.install(places)
         state["afterwards"] = units.trust(places)
@@ -222,4 +254,4 @@ def _open(identifier: str, timeout: int, at: guardian.Site) -> None:
         guardian.save(at.places, state)
 
 
-__all__ = ["Armed", "LONGEST", "SHORTEST", "Wish", "arm"]
+__all__ = ["Armed", "LONGEST", "SHORTEST", "Wish", "arm", "check"]

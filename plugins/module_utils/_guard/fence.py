@@ -75,10 +75,10 @@ class Fence(fences.Fence):
             entry = next((one for one in state["entries"] if one["path"] == real and not one.get("untouched")), None)
             if entry is None:
                 touches = [snapshot.Touch(real, account)]
-                new = snapshot.take(self._at.places, state["id"], touches, first=len(state["entries"]))
-                state["entries"] += new
-                entry = new[0]
+                entry = snapshot.take(self._at.places, state, touches)[0]
             entry["after"] = guardian.digest(after) if after is not None else entry["sha256"] or _DIRECTORY
+            # All of them: whoever writes may die before its last write, and what is there is then an earlier one.
+            entry["wrote"] = sorted(set(entry.get("wrote", [])) | {entry["after"]})
             state.update(state=guardian.APPLIED, last_write=self._at.machine.now())
             guardian.save(self._at.places, state)
 
@@ -89,17 +89,25 @@ class Fence(fences.Fence):
             guardian.save(self._at.places, state)
 
     def _not_covered(self, path: str) -> None:
-        state = _load(self._at)
-        if state is None or state["state"] in guardian.OVER:
-            return
-        if os.path.realpath(path) in [entry["path"] for entry in state["entries"]]:
-            raise _covered(state, path)
+        state = self._under_way()
+        real = os.path.realpath(path)
+        for entry in state["entries"] if state else []:
+            inside = entry["kind"] == "dir" and os.path.dirname(real) == entry["path"]
+            if state and (inside or entry["path"] in (path, real)):
+                raise _covered(state, path)
 
     def _not_followed(self, unit: str) -> None:
+        state = self._under_way()
+        if state and unit in [one["name"] for one in state["units"]]:
+            raise _covered(state, unit)
+
+    def _under_way(self) -> Optional[guardian.State]:
+        """Return the transaction that others have begun; one that died before it was armed has changed nothing."""
         state = _load(self._at)
-        if state is not None and state["state"] not in guardian.OVER:
-            if unit in [one["name"] for one in state["units"]]:
-                raise _covered(state, unit)
+        if state is None or state["state"] in guardian.OVER:
+            return None
+        late = self._at.machine.now() >= state["deadline"] or guardian.rebooted(self._at.places, state)
+        return None if late and state["state"] == guardian.PREPARED else state
 
 
 def _covered(state: guardian.State, what: str) -> Refused:

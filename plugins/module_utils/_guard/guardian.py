@@ -19,6 +19,9 @@ import hashlib
 import hmac
 import json
 import os
+import pwd
+import re
+import select
 import shutil
 import signal
 import socket
@@ -40,13 +43,22 @@ GUARD_UNIT, BOOT_UNIT = "latchkey-guard.service", "latchkey-boot.service"
 # time.CLOCK_BOOTTIME is known to Python 3.7 and later only; it also counts while the host sleeps (clock_gettime(2)).
 _CLOCK_BOOTTIME = 7
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+# How long the way back waits for who holds a lock, in seconds: together well below the 30 s that are promised.
 _WRITER_PATIENCE = 1.0
-_REVERTER_PATIENCE = 30.0
+_STATE_PATIENCE = 3.0
+_REVERTER_PATIENCE = 10.0
+_FINISH_PATIENCE = 30.0
+_DYING = 5.0
+_SETTLING = 0.3
 _WARN_BEFORE = 60.0
 _KEPT_TRANSACTIONS = 10
 _XATTRS = ("system.posix_acl_access", "security.selinux")
 _LARGEST_KEY_FILE = 1024 * 1024
 _NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+# Temporary names of this collection: by the process that writes, or by the transaction.
+_TEMPORARY = re.compile(r"\.latchkey-(?:([0-9]+)-|[0-9]{8}T[0-9]{6}-[0-9a-f]{6}(?:-|$))")
+# What sshd says first, also to one who is one too many (sshd.c, srclimit.c).
+_GREETINGS = (b"SSH-", b"Exceeded MaxStartups", b"Not allowed at this time")
 
 State = Dict[str, Any]
 Entry = Dict[str, Any]
@@ -105,23 +117,27 @@ class Machine:
         time.sleep(seconds)
 
     def run(self, argv: Sequence[str], seconds: float = 30.0) -> Program:
-        """Run a program of the host; one that is missing or does not end is status 124 or 127."""
+        """Run a program of the host; one that is missing or does not end is status 127 or 124.
+
+        What it leaves running may hold its output open (wall(1) at a terminal that is stopped): nobody waits for that.
+        """
+        reader, writer = os.pipe()
         try:
-            done = subprocess.run(  # pylint: disable=ansible-bad-function # there is no AnsibleModule here
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                env=_ENVIRONMENT,
-                cwd="/",
-                check=False,
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with # no AnsibleModule
+                list(argv), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, env=_ENVIRONMENT, cwd="/"
             )
-        except subprocess.TimeoutExpired:
-            return Program(124, f"`{argv[0]}` did not end within {seconds:g} s")
         except OSError as error:
+            os.close(reader)
             return Program(127, f"`{argv[0]}` cannot be run: {error.strerror}")
-        return Program(done.returncode, " ".join(done.stdout.decode("utf-8", "replace").split()))
+        finally:
+            os.close(writer)
+        try:
+            said = _listen(reader, process, time.monotonic() + seconds)
+        finally:
+            os.close(reader)
+        if process.returncode is None:
+            return Program(124, f"`{argv[0]}` did not end within {seconds:g} s")
+        return Program(process.returncode, " ".join(said.decode("utf-8", "replace").split()))
 
     def greets(self, address: str, port: int) -> bool:
         """Say whether an SSH server answers at an address of this host (RFC 4253, 4.2)."""
@@ -129,14 +145,37 @@ class Machine:
         try:
             with socket.create_connection((address, port), 3.0) as connection:
                 connection.settimeout(3.0)
-                return connection.recv(64).startswith(b"SSH-")
+                return connection.recv(64).startswith(_GREETINGS)
         except OSError:
             return False
 
     def tell(self, text: str) -> None:
-        """Tell the journal, and everybody who is logged in."""
-        print(f"latchkey: {text}", flush=True)
-        self.run(["wall", f"latchkey: {text}"], 5.0)
+        """Tell the journal, and everybody who is logged in; neither is waited for longer than a moment."""
+        if os.environ.get("LATCHKEY_UNIT"):
+            with contextlib.suppress(OSError):
+                print(f"latchkey: {text}", file=sys.stderr, flush=True)
+        else:
+            self.run(["logger", "-t", "latchkey", "--", text], 2.0)
+        self.run(["wall", f"latchkey: {text}"], 2.0)
+
+
+def _listen(reader: int, process: "subprocess.Popen[bytes]", end: float) -> bytes:
+    """Return what a process says until it ends; at ``end`` it is killed."""
+    said, more = b"", True
+    while process.poll() is None and time.monotonic() < end:
+        if select.select([reader] if more else [], [], [], 0.01)[0]:
+            part = os.read(reader, 1 << 16)
+            said, more = said + part, bool(part)
+    if process.returncode is None:
+        process.kill()
+        # One that hangs in the kernel is left behind.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+            process.returncode = None
+    while more and select.select([reader], [], [], 0.0)[0]:
+        part = os.read(reader, 1 << 16)
+        said, more = said + part, bool(part)
+    return said
 
 
 class Site(NamedTuple):
@@ -203,6 +242,9 @@ def replace(path: str, data: bytes, mode: int) -> None:
         _write_all(handle, data)
         os.fchmod(handle, mode)
         os.fsync(handle)
+    except OSError:
+        os.unlink(temporary)
+        raise
     finally:
         os.close(handle)
     os.rename(temporary, path)
@@ -229,16 +271,20 @@ def locked(at: Site, name: str, *, shared: bool = False, patience: Optional[floa
     """Hold a lock of the host; after ``patience`` seconds whoever holds on to it is killed.
 
     ``state`` is held for one read and write of the transaction, ``write`` by writers (shared) and by a revert,
-    ``revert`` by whoever reverts.
+    ``revert`` by whoever reverts, finishes or begins. One that was killed and hangs in the kernel does nothing any
+    more, and is not waited for.
     """
     os.makedirs(at.places.run, 0o700, exist_ok=True)
     path = os.path.join(at.places.run, f"{name}.lock")
     handle = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
     try:
-        end = None if patience is None else at.machine.now() + patience
+        began = at.machine.now()
         while not _try_lock(handle, shared=shared):
-            if end is not None and at.machine.now() > end:
+            waited = at.machine.now() - began
+            if patience is not None and waited > patience:
                 _kill_holders(path)
+                if waited > patience + _DYING:
+                    break
             at.machine.pause(0.02)
         yield
     finally:
@@ -277,6 +323,8 @@ def rebooted(places: Places, state: Optional[State]) -> bool:
 
 
 def _step(at: Site, state: Optional[State]) -> str:
+    if state is not None and state["state"] in OPEN and is_reverting(at.places):
+        return REVERT
     return decide(state, at.machine.now(), rebooted=rebooted(at.places, state))
 
 
@@ -348,8 +396,7 @@ def _confirm_problem(
         return {"answer": "REFUSED", "reason": "the nonce is wrong"}
     if state["state"] in (COMMITTING, COMMITTED):
         return None
-    late = _step(at, state) != WAIT or is_reverting(at.places)
-    if late or state["state"] not in OPEN:
+    if state["state"] not in OPEN or _step(at, state) != WAIT:
         return {"answer": "TOO_LATE", "state": state["state"]}
     if who is None:
         # A nonce comes from a controller, and that has to come through sshd.
@@ -364,7 +411,7 @@ def _confirm_problem(
 
 def commit(at: Site) -> None:
     """Finish what the last confirmation began."""
-    with locked(at, "state"):
+    with locked(at, "state", patience=_REVERTER_PATIENCE):
         state = load(at.places)
         if state is None or state["state"] != COMMITTING:
             return
@@ -375,7 +422,9 @@ def commit(at: Site) -> None:
                 entry["committed"] = _digest_of(entry["path"])
         state["reason"] = state["reason"] or "confirmed"
         save(at.places, state)
-    finish(at)
+    # It is committed whatever becomes of this; the guardian tries again.
+    with contextlib.suppress(OSError):
+        finish(at)
 
 
 def _digest_of(path: str) -> str:
@@ -392,6 +441,8 @@ def extend(at: Site, name: str, seconds: float) -> Dict[str, Any]:
         state = load(at.places)
         if state is None or state["id"] != name:
             return {"answer": "REFUSED", "reason": f"the transaction on this host is not {name}"}
+        if seconds <= 0:
+            return {"answer": "REFUSED", "reason": "a deadline moves away only: give a positive number of seconds"}
         if state["state"] not in OPEN or _step(at, state) != WAIT:
             return {"answer": "TOO_LATE", "state": state["state"]}
         state["deadline"] = min(state["deadline"] + seconds, state["cap"])
@@ -401,7 +452,7 @@ def extend(at: Site, name: str, seconds: float) -> Dict[str, Any]:
 
 def cancel(at: Site, name: str, reason: str) -> Dict[str, Any]:
     """Revert now; answers REVERTED, TOO_LATE (committed already), REVERT_FAILED or REFUSED."""
-    with locked(at, "state"):
+    with locked(at, "state", patience=_STATE_PATIENCE):
         state = load(at.places)
         if state is None or state["id"] != name:
             return {"answer": "REFUSED", "reason": f"the transaction on this host is not {name}"}
@@ -411,9 +462,9 @@ def cancel(at: Site, name: str, reason: str) -> Dict[str, Any]:
         revert(at, reason, homes=True)
         settled = load(at.places)
         state = settled or state
-    answer = {"answer": state["state"], "reason": state["reason"], "problems": state["problems"]}
-    finish(at)
-    return answer
+    with contextlib.suppress(OSError):
+        finish(at)
+    return {"answer": state["state"], "reason": state["reason"], "problems": state["problems"]}
 
 
 # --- revert ---------------------------------------------------------------------------------------------------------
@@ -429,11 +480,28 @@ def revert(at: Site, reason: str, *, homes: bool) -> bool:
         state = _begin_revert(at, reason)
         if state is None:
             return True
-        with locked(at, "write", patience=_WRITER_PATIENCE):
-            problems, notes = restore(at, state, homes=homes)
-        if homes:
-            problems += follow(at, state)
-        return _end_revert(at, homes=homes, problems=problems, notes=notes)
+        found = _Found([], [])
+        if state.get("unused") and homes:
+            # Nobody was allowed to write yet, so nothing that a service says now comes from here.
+            follow(at, state)
+        elif not state.get("unused") and not state.get("restored"):
+            with locked(at, "write", patience=_WRITER_PATIENCE):
+                found = restore(at, state, homes=False)
+            if homes:
+                found.problems.extend(follow(at, state))
+                state["restored"] = not found.problems
+        if homes and not state.get("unused"):
+            # Last, since users can hold this up; and no writer of ours is in there any more.
+            more = restore(at, state, homes=True)
+            found = _Found(found.problems + more.problems, found.notes + more.notes)
+        return _end_revert(at, state, found, over=homes or bool(state.get("unused")))
+
+
+class _Found(NamedTuple):
+    """What putting back came to: what is still missing, and what people should know."""
+
+    problems: List[str]
+    notes: List[str]
 
 
 def is_reverting(places: Places) -> bool:
@@ -446,16 +514,16 @@ def _reverting(places: Places) -> str:
 
 
 def _begin_revert(at: Site, reason: str) -> Optional[State]:
-    with locked(at, "state"):
+    with locked(at, "state", patience=_STATE_PATIENCE):
         state = load(at.places)
         if state is None or state["state"] in OVER + (COMMITTING,):
             return None
         first = not is_reverting(at.places)
-        if state["state"] not in (REVERTING, REVERT_FAILED):
+        with contextlib.suppress(OSError):
             # Where the disk takes no write, this tells confirmations that they are late.
-            with open(_reverting(at.places), "w", encoding="utf-8"):
-                pass
-            state.update(state=REVERTING, reason=reason)
+            replace(_reverting(at.places), b"", 0o600)
+        if state["state"] not in (REVERTING, REVERT_FAILED):
+            state.update(unused=state["state"] == PREPARED, state=REVERTING, reason=reason)
             with contextlib.suppress(OSError):
                 save(at.places, state)
     if first:
@@ -463,47 +531,45 @@ def _begin_revert(at: Site, reason: str) -> Optional[State]:
     return state
 
 
-def _end_revert(at: Site, *, homes: bool, problems: Sequence[str], notes: Sequence[str]) -> bool:
-    with locked(at, "state"):
-        state = load(at.places)
-        if state is None or state["state"] in OVER:
+def _end_revert(at: Site, state: State, found: _Found, *, over: bool) -> bool:
+    with locked(at, "state", patience=_STATE_PATIENCE):
+        now = load(at.places)
+        if now is None or now["state"] in OVER:
             return True
         told = bool(state["problems"])
-        state.update(problems=list(problems), notes=sorted(set(state["notes"]) | set(notes)))
-        if state["state"] not in (REVERTING, REVERT_FAILED):
-            state.update(state=REVERTING)
-        if problems:
+        state.update(problems=found.problems, notes=sorted(set(state["notes"]) | set(found.notes)), state=REVERTING)
+        if found.problems:
             state["state"] = REVERT_FAILED
-        elif homes:
+        elif over:
             state.update(state=REVERTED, over=_wall_clock())
+        saved = False
         with contextlib.suppress(OSError):
             save(at.places, state)
-            if problems and not told:
-                at.machine.tell(f"the way back is not complete, it is tried again: {'; '.join(problems)}")
-            elif homes and not problems:
-                at.machine.tell(f"reverted: the SSH access of this host is what it was ({_title(state)})")
-            return not problems and homes
-    return False
+            saved = True
+    if saved and found.problems and not told:
+        at.machine.tell(f"the way back is not complete, it is tried again: {'; '.join(found.problems)}")
+    elif saved and state["state"] == REVERTED:
+        at.machine.tell(f"reverted: the SSH access of this host is what it was ({_title(state)})")
+    return saved and state["state"] == REVERTED
 
 
-def restore(at: Site, state: State, *, homes: bool) -> Tuple[List[str], List[str]]:
-    """Put back every entry of the snapshot, the last one first; returns problems and notes."""
-    problems: List[str] = []
-    notes: List[str] = []
-    for entry in reversed(state["entries"]):
-        if entry.get("account") and not homes:
-            continue
+def restore(at: Site, state: State, *, homes: bool) -> _Found:
+    """Put back the files of users or those of root, the last entry first; of the operators before others."""
+    found = _Found([], [])
+    entries = [entry for entry in reversed(state["entries"]) if bool(entry.get("account")) == homes]
+    entries.sort(key=lambda entry: entry.get("account") not in state["operators"])
+    for path in [entry["path"] for entry in reversed(entries) if entry["kind"] == "dir" and not homes]:
+        with contextlib.suppress(OSError):
+            os.mkdir(path, 0o700)
+    for entry in entries:
         try:
-            if entry.get("account"):
-                note = _restore_home(at.places, state, entry)
-            else:
-                note = _restore_root(at.places, state, entry)
+            note = (_restore_home if homes else _restore_root)(at.places, state, entry)
         except (OSError, ValueError) as error:
-            problems.append(f"{entry['path']}: {getattr(error, 'strerror', None) or error}")
+            found.problems.append(f"{entry['path']}: {getattr(error, 'strerror', None) or error}")
             continue
         if note:
-            notes.append(f"{entry['path']}: {note}")
-    return problems, notes
+            found.notes.append(f"{entry['path']}: {note}")
+    return found
 
 
 def _restore_root(places: Places, state: State, entry: Entry) -> str:
@@ -516,18 +582,22 @@ def _restore_root(places: Places, state: State, entry: Entry) -> str:
         raise
     name = os.path.basename(path)
     try:
+        note = ""
         now = observe(directory, name)
         if entry["kind"] == "dir":
-            return _restore_directory(places, state, entry, (directory, name))
-        if _same(now, entry):
-            return ""
-        note = ""
-        if now["kind"] == "file" and now["sha256"] not in (entry["sha256"], entry.get("after")):
-            note = _keep(places, state, directory, name)
-        if entry["kind"] == "missing":
-            _remove(directory, name, now["kind"])
-        else:
-            _put_back(places, entry, directory, name)
+            note = _restore_directory(places, state, entry, (directory, name))
+        elif not _same(now, entry):
+            ours = [entry["sha256"]] + entry.get("wrote", [])
+            if now["kind"] == "file" and now["sha256"] not in ours:
+                note = _keep(places, state, directory, name)
+            if entry["kind"] == "missing":
+                _remove(directory, name, now["kind"])
+            else:
+                if now["kind"] == "dir":
+                    os.rename(name, f".latchkey-kept-{state['id']}-{name}", src_dir_fd=directory, dst_dir_fd=directory)
+                    note = "a directory was in its place: kept beside it"
+                _put_back(places, entry, directory, name)
+        # Also where it is as it was: whoever put it back may have died before this.
         os.fsync(directory)
         return note
     finally:
@@ -536,10 +606,14 @@ def _restore_root(places: Places, state: State, entry: Entry) -> str:
 
 def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[int, str]) -> str:
     """Give a directory its owner and mode back; what appeared in it since is kept elsewhere, where names are known."""
-    if observe(where[0], where[1])["kind"] == "missing":
+    notes = []
+    now = observe(where[0], where[1])["kind"]
+    if now == "file":
+        notes.append(_keep(places, state, where[0], where[1]))
+    if now != "dir":
+        _remove(where[0], where[1], now)
         os.mkdir(where[1], 0o700, dir_fd=where[0])
     handle = os.open(where[1], os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=where[0])
-    notes = []
     try:
         if not _same(observe(where[0], where[1]), dict(entry, sha256="")):
             _dress(handle, entry)
@@ -566,6 +640,8 @@ def _put_back(places: Places, entry: Entry, directory: int, name: str) -> None:
     if _rename_ready(entry, directory, name):
         return
     temporary = f".latchkey-{os.getpid()}-{name}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=directory)
     if entry["kind"] == "link":
         os.symlink(entry["target"], temporary, dir_fd=directory)
     else:
@@ -662,18 +738,26 @@ def _remove(directory: int, name: str, kind: str) -> None:
 
 
 def _keep(places: Places, state: State, directory: int, name: str) -> str:
-    """Keep what somebody else wrote meanwhile, for them to look at; on a full disk under another name beside it."""
+    """Keep what somebody else wrote meanwhile, for them to look at; on a full disk under another name beside it.
+
+    Where neither can be done the way back still comes first.
+    """
     aside = f".latchkey-kept-{state['id']}-{name}"
     kept = os.path.join(places.base, "kept", f"{state['id']}-{name}")
     handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW, dir_fd=directory)
     with os.fdopen(handle, "rb") as stream:
         try:
             os.makedirs(os.path.dirname(kept), 0o700, exist_ok=True)
+            sync_directory(places.base)
             replace(kept, stream.read(), 0o600)
         except OSError:
-            with contextlib.suppress(FileExistsError):
-                os.link(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
             kept = aside
+            try:
+                os.link(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                return f"somebody else changed it meanwhile: that version is lost ({error.strerror})"
     return f"somebody else changed it meanwhile: that version is kept as {kept}"
 
 
@@ -737,7 +821,7 @@ def digest(data: bytes) -> str:
 # --- files of users -------------------------------------------------------------------------------------------------
 
 
-def as_user(entry: Entry, work: Callable[[], str], seconds: float = 10.0) -> str:
+def as_user(entry: Entry, work: Callable[[], str], seconds: float = 5.0) -> str:
     """Do ``work`` in a child that has given up root for the account of an entry; returns what it says.
 
     Raises:
@@ -763,7 +847,9 @@ def as_user(entry: Entry, work: Callable[[], str], seconds: float = 10.0) -> str
     finally:
         os.close(reader)
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        # One that hangs in the kernel, in a home that does not answer, is left behind.
+        while not os.waitpid(child, os.WNOHANG)[0] and time.monotonic() < end + 1.0:
+            time.sleep(0.001)
     if not said.startswith(b"+"):
         raise OSError(errno.EIO, said[1:].decode("utf-8", "replace") or "the work as its owner did not end")
     return said[1:].decode("utf-8", "replace")
@@ -772,6 +858,9 @@ def as_user(entry: Entry, work: Callable[[], str], seconds: float = 10.0) -> str
 def _in_child(entry: Entry, work: Callable[[], str], writer: int) -> None:
     said = "-"
     try:
+        # Locks above all: a user can stop this process for as long as it likes.
+        os.closerange(3, writer)
+        os.closerange(writer + 1, 4096)
         os.umask(0o077)
         if os.geteuid() == 0 and entry["account_uid"] != 0:
             os.setgroups(entry["account_groups"])
@@ -781,49 +870,85 @@ def _in_child(entry: Entry, work: Callable[[], str], writer: int) -> None:
     except (OSError, ValueError) as error:
         said = f"-{getattr(error, 'strerror', None) or error}"
     finally:
-        _write_all(writer, said.encode("utf-8", "replace"))
-        os._exit(0)
+        try:
+            _write_all(writer, said.encode("utf-8", "replace"))
+        finally:
+            # Never back into the work of the parent.
+            os._exit(0)
 
 
 def _restore_home(places: Places, state: State, entry: Entry) -> str:
-    if entry.get("after") is None and not entry.get("merge"):
+    if not entry.get("wrote") and not entry.get("merge"):
         return ""
-    data = copy_of(places, entry) if entry["kind"] == "file" else b""
-    return as_user(entry, lambda: _restore_as_owner(state, entry, data))
+    data, problem = b"", ""
+    try:
+        data = copy_of(places, entry) if entry["kind"] == "file" else b""
+    except (OSError, ValueError) as error:
+        problem = f"its copy cannot be read: {error}"
+    return as_user(entry, lambda: _restore_as_owner(state, entry, (data, problem)))
 
 
-def _restore_as_owner(state: State, entry: Entry, data: bytes) -> str:
+def _restore_as_owner(state: State, entry: Entry, before: Tuple[bytes, str]) -> str:
     """Put a user's file back where it still is what we made of it; into a later one go only the lines that are gone."""
     directory, name = walk(entry), os.path.basename(entry["path"])
     if directory is None:
+        if not os.path.isdir(entry["home"]):
+            return _without_home(entry)
         return "" if entry["kind"] == "missing" else "left alone: the way to it has changed"
+    note = ""
     try:
         now = observe(directory, name)
-        if _same(now, entry):
-            return ""
-        if not _as_written(now, entry):
-            if not entry.get("merge") or now["kind"] not in ("file", "missing") or entry["kind"] != "file":
-                return "" if entry.get("merge") else "left alone: it has changed since"
-            present = read_at(directory, name) if now["kind"] == "file" else b""
-            data = _with_lines(present, data)
-        if entry["kind"] == "missing":
-            _remove(directory, name, now["kind"])
-        elif entry["kind"] == "dir":
-            _set_mode(directory, name, entry["mode"])
-        else:
-            temporary = f".latchkey-{state['id']}-{name}"
-            make_file(directory, temporary, entry, data)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        if not _same(now, entry):
+            if before[1]:
+                raise ValueError(before[1])
+            note = _put_back_as_owner(state, entry, now, (directory, before[0]))
+        if entry.get("wrote"):
+            _sweep(directory)
+        # Also where it is as it was: whoever put it back may have died before this.
         os.fsync(directory)
-        return ""
     finally:
         os.close(directory)
+    for path in entry.get("absent", []) if entry.get("wrote") else []:
+        above = walk(dict(entry, path=path))
+        if above is not None:
+            _remove(above, os.path.basename(path), "dir")
+            os.close(above)
+    return note
+
+
+def _without_home(entry: Entry) -> str:
+    """After a restart a home may come later than this; that of an account which is gone does not come."""
+    try:
+        pwd.getpwuid(entry["account_uid"])
+    except KeyError:
+        return "left alone: the account is gone"
+    raise OSError(errno.ENOENT, "the home is not there")
+
+
+def _put_back_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int, bytes]) -> str:
+    (directory, data), name = where, os.path.basename(entry["path"])
+    if not _as_written(now, entry):
+        present = read_at(directory, name) if now["kind"] == "file" else b""
+        lines = entry["kind"] == "file" and now["kind"] in ("file", "missing") and b"PRIVATE KEY" not in data + present
+        if not lines:
+            return "" if entry.get("merge") else "left alone: it has changed since"
+        data = _with_lines(present, data)
+    if entry["kind"] == "missing":
+        _remove(directory, name, now["kind"])
+    elif entry["kind"] == "dir":
+        _set_mode(directory, name, entry["mode"])
+    else:
+        temporary = f".latchkey-{state['id']}-{name}"
+        make_file(directory, temporary, entry, data)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    return ""
 
 
 def _as_written(now: Entry, entry: Entry) -> bool:
-    if entry["after"] is None or now["kind"] == "file" and now["links"] != 1:
-        return False
-    return bool(now["kind"] == "dir" if entry["after"] == "dir" else now["sha256"] == entry["after"])
+    wrote = entry.get("wrote", [])
+    if now["kind"] == "file":
+        return now["links"] == 1 and now["sha256"] in wrote
+    return bool(now["kind"] == "dir" and "dir" in wrote)
 
 
 def _with_lines(present: bytes, before: bytes) -> bytes:
@@ -887,14 +1012,15 @@ def _check(at: Site, unit: Dict[str, Any]) -> str:
 
 def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     name = unit["name"]
-    active = at.machine.run(["systemctl", "is-active", name]).status == 0
-    if active:
+    if at.machine.run(["systemctl", "is-active", name]).status == 0:
         # Also where nothing was written: the rehearsal touched directories that a listener is held against.
-        at.machine.run(["systemctl", "reload", name])
-    elif not active:
+        done = at.machine.run(["systemctl", "reload", name])
+    else:
         at.machine.run(["systemctl", "reset-failed", name])
-        at.machine.run(["systemctl", "start", name])
-    if _answers(at, unit, 5.0):
+        done = at.machine.run(["systemctl", "start", name])
+    # What answers before the signal has arrived is still the old listener.
+    at.machine.pause(_SETTLING)
+    if done.status == 0 and _answers(at, unit, 5.0):
         return ""
     done = at.machine.run(["systemctl", "restart", name], 60.0)
     if _answers(at, unit, 10.0):
@@ -990,15 +1116,18 @@ def _context() -> str:
 
 def finish(at: Site) -> bool:
     """Leave nothing running, enabled or lying about once a transaction is over; True when that is done."""
-    with locked(at, "revert", patience=_REVERTER_PATIENCE):
+    with locked(at, "revert", patience=_FINISH_PATIENCE):
         state = load(at.places)
         if state is not None and state["state"] not in OVER:
             return False
         if state is not None:
+            # Whoever wrote that it is over may have died before this; what the way back needs goes after it only.
+            sync_directory(at.places.base)
             _leave_directories(state)
-            _file_away(at.places, state)
-            for argv in state["afterwards"]:
-                at.machine.run(argv)
+            if not state.get("filed"):
+                for argv in state["afterwards"]:
+                    at.machine.run(argv)
+                _file_away(at.places, state)
         _remove_units(at)
         for name in ("armed", "reverting", "rehearsed"):
             with contextlib.suppress(FileNotFoundError):
@@ -1020,19 +1149,41 @@ def abandon(at: Site, state: State) -> None:
 
 
 def _leave_directories(state: State) -> None:
-    """Remove the copies that lay ready, with the directory that held them."""
-    for ready in [entry["ready"] for entry in state["entries"] if entry.get("ready")]:
+    """Remove the copies that lay ready, with the directory that held them, and what a killed writer left."""
+    folders = set()
+    for entry in state["entries"]:
+        if not entry.get("account"):
+            folders.add(os.path.dirname(entry["path"]))
+        if entry.get("ready"):
+            folder = os.path.dirname(entry["ready"])
+            folders.add(os.path.dirname(folder) if _TEMPORARY.match(os.path.basename(folder)) else folder)
+    for folder in folders:
         with contextlib.suppress(OSError):
-            os.unlink(ready)
-        if os.path.basename(os.path.dirname(ready)) == f".latchkey-{state['id']}":
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(ready))
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _sweep(handle)
+            finally:
+                os.close(handle)
+
+
+def _sweep(directory: int) -> None:
+    """Remove what is left of writers that are gone, and of transactions that are over: there is none but this one."""
+    for name in os.listdir(directory):
+        writer = _TEMPORARY.match(name)
+        if not writer or writer.group(1) and os.path.exists(f"/proc/{writer.group(1)}"):
+            continue
+        if observe(directory, name)["kind"] == "dir":
+            handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=directory)
+            for inner in os.listdir(handle):
+                os.unlink(inner, dir_fd=handle)
+            os.close(handle)
+            os.rmdir(name, dir_fd=directory)
+        else:
+            os.unlink(name, dir_fd=directory)
 
 
 def _file_away(places: Places, state: State) -> None:
     """Keep the record, and of what was committed the copies of root's files; those of users are forgotten."""
-    if state.get("filed"):
-        return
     target = os.path.join(places.history, state["id"])
     os.makedirs(target if state["state"] == COMMITTED else places.history, 0o700, exist_ok=True)
     for entry in state["entries"]:
@@ -1064,13 +1215,14 @@ def _remove_units(at: Site) -> None:
     for path in there:
         os.unlink(path)
         sync_directory(os.path.dirname(path))
-    for directory in {os.path.dirname(path) for path in there if path.endswith((".wants", GUARD_UNIT))}:
-        if directory != at.places.units:
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
-    if there:
+    for directory in {os.path.dirname(path) for path in there} - {at.places.units}:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+    alone = os.environ.get("LATCHKEY_UNIT") == GUARD_UNIT
+    if there or alone:
+        # Also where somebody else removed them and died: else systemd would start this again and again.
         at.machine.run(["systemctl", "daemon-reload"])
-    if os.environ.get("LATCHKEY_UNIT") != GUARD_UNIT:
+    if not alone:
         at.machine.run(["systemctl", "stop", GUARD_UNIT])
         at.machine.run(["systemctl", "reset-failed", GUARD_UNIT])
 
@@ -1111,8 +1263,9 @@ def boot(at: Site) -> int:
     step = _step(at, state)
     if step == FINISH:
         finish(at)
-    elif step == REVERT and rebooted(at.places, state):
-        revert(at, "the host was restarted before anybody confirmed", homes=False)
+    elif step == REVERT and rebooted(at.places, state) and not (state or {}).get("restored"):
+        if revert(at, "the host was restarted before anybody confirmed", homes=False):
+            finish(at)
     return 0
 
 
@@ -1177,7 +1330,9 @@ def _show_status(at: Site, words: Sequence[str]) -> int:
 
 def _current(at: Site) -> str:
     state = load(at.places)
-    return "" if state is None or state["state"] in OVER else str(state["id"])
+    if state is None or state["state"] in OVER:
+        raise ValueError("there is no transaction on this host")
+    return str(state["id"])
 
 
 def _say(answer: Dict[str, Any], good: Sequence[str], words: Sequence[str]) -> int:
@@ -1237,7 +1392,11 @@ def main(words: Sequence[str], at: Optional[Site] = None) -> int:
     if os.geteuid() != 0:
         print("latchkey: only root may ask: sudo /usr/local/sbin/latchkey", file=sys.stderr)
         return 2
-    return commands[words[0]](at, list(words[1:]))
+    try:
+        return commands[words[0]](at, list(words[1:]))
+    except (OSError, ValueError) as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the files of a transaction were before: entries, copies, and files that are ready to be put back. PRIVATE."""
 
+import collections
 import os
+import stat
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, Refused
@@ -12,6 +14,8 @@ from . import guardian
 
 _DEEPEST = 4
 _MOST_FILES = 500
+# Whatever is named may hold one; its copy is gone once the transaction is over.
+_SECRET = b"PRIVATE KEY-----"
 
 
 class Touch(NamedTuple):
@@ -30,38 +34,57 @@ class Touch(NamedTuple):
     forget: bool = False
 
 
-def take(places: guardian.Places, identifier: str, touches: Sequence[Touch], first: int = 0) -> List[guardian.Entry]:
-    """Copy what is at each path, durably, and return the entries of the journal; paths stand there once.
+def take(places: guardian.Places, state: guardian.State, touches: Sequence[Touch]) -> List[guardian.Entry]:
+    """Copy what is at each path, durably, and add the entries to the journal ``state``; returns the new ones.
+
+    Paths stand there once.
 
     Raises:
         Refused: a path cannot be brought back, with the reason.
         HostError: there is no room, or a file cannot be read.
     """
-    entries: List[guardian.Entry] = []
-    known: Dict[str, bool] = {}
+    entries: List[guardian.Entry] = state["entries"]
+    first = len(entries)
     try:
         os.makedirs(places.copies, 0o700, exist_ok=True)
-        spread = [one for touch in touches for one in _spread(touch)]
-        for touch in sorted(spread, key=lambda one: one.untouched):
-            if touch.path not in known:
-                known[touch.path] = True
-                entries.append(_take(places, identifier, touch, first + len(entries)))
+        for touch in _distinct(touches):
+            _take(places, state, touch)
         guardian.sync_directory(places.copies)
     except OSError as error:
         raise HostError(
             f"the snapshot cannot be taken: {error.strerror}", "make room on the file system of /var/lib", places.copies
         ) from error
-    return entries
+    return entries[first:]
+
+
+def check(touches: Sequence[Touch]) -> Tuple[str, ...]:
+    """Return the paths that ``take`` would copy, without copying any; raises what it would refuse."""
+    distinct = _distinct(touches)
+    for touch in distinct:
+        if touch.account is None:
+            _see(touch)
+    return tuple(touch.path for touch in distinct if not touch.untouched)
+
+
+def _distinct(touches: Sequence[Touch]) -> List[Touch]:
+    found: Dict[str, Touch] = collections.OrderedDict()
+    spread = [one for touch in touches for one in _spread(touch)]
+    for touch in sorted(spread, key=lambda one: one.untouched):
+        found.setdefault(touch.path, touch)
+    return list(found.values())
 
 
 def _spread(touch: Touch) -> List[Touch]:
     """A directory stands for the files in it, too: what appears there can be told from what was there."""
     if touch.account is not None:
         return [touch]
-    if touch.untouched:
-        return [touch._replace(path=os.path.realpath(os.path.dirname(touch.path)) + "/" + _name(touch.path))]
     touch = touch._replace(path=os.path.join(os.path.realpath(os.path.dirname(touch.path)), _name(touch.path)))
     found = [touch]
+    if os.path.islink(touch.path) and os.path.isfile(touch.path):
+        # Whoever writes it writes what it leads to.
+        found.append(touch._replace(path=os.path.realpath(touch.path)))
+    if touch.untouched:
+        return found
     if files.look(touch.path).kind == "dir":
         for name in sorted(os.listdir(touch.path)):
             found += _spread(touch._replace(path=os.path.join(touch.path, name)))
@@ -74,26 +97,43 @@ def _name(path: str) -> str:
     return os.path.basename(path.rstrip("/"))
 
 
-def _take(places: guardian.Places, identifier: str, touch: Touch, number: int) -> guardian.Entry:
+def _take(places: guardian.Places, state: guardian.State, touch: Touch) -> None:
     if touch.account is not None:
         seen, data = users.run_as(touch.account, lambda: _as_owner(touch.account, touch.path))  # type: ignore[arg-type]
         entry = dict(seen, path=touch.path, after=None, merge=touch.merge, **_account_fields(touch.account))
     else:
-        problem = files.unsafe(os.path.dirname(touch.path))
-        if problem:
-            raise Refused(
-                f"its directory is not root's alone ({problem})",
-                "below a home, name the account (`accounts`) in place of the path",
-                touch.path,
-            )
-        entry, data = _look(touch)
-        entry["forget"] = touch.forget
+        entry, data = _see(touch)
+        entry["forget"] = touch.forget or _SECRET in data
+    state["entries"].append(entry)
     if entry["kind"] == "file":
-        entry["copy"] = f"{number:04d}"
+        entry["copy"] = f"{len(state['entries']) - 1:04d}"
         guardian.replace(os.path.join(places.copies, entry["copy"]), data, 0o600)
         if touch.account is None:
-            entry["ready"] = _make_ready(identifier, entry, data)
-    return entry
+            entry["ready"] = _ready_path(state["id"], entry)
+            _make_ready(entry, data)
+
+
+def _see(touch: Touch) -> Tuple[guardian.Entry, bytes]:
+    problem = _unsafe(os.path.dirname(touch.path))
+    if problem:
+        raise Refused(
+            f"its directory is not root's alone ({problem})",
+            "below a home, name the account (`accounts`) in place of the path",
+            touch.path,
+        )
+    return _look(touch)
+
+
+def _unsafe(directory: str) -> str:
+    """Say who but root could change the way to a file; what is not there yet counts as what it would be made in."""
+    problem, nearest = "", True
+    while not problem and directory != "/":
+        state = files.look(directory)
+        if nearest or state.uid != 0 or not state.mode & stat.S_ISVTX:
+            problem = files.unsafe(directory)
+        nearest = nearest and state.kind != "dir"
+        directory = os.path.dirname(directory)
+    return problem
 
 
 def _look(touch: Touch) -> Tuple[guardian.Entry, bytes]:
@@ -112,23 +152,30 @@ def _look(touch: Touch) -> Tuple[guardian.Entry, bytes]:
         os.close(handle)
 
 
-def _make_ready(identifier: str, entry: guardian.Entry, data: bytes) -> str:
-    """Make a copy that a rename alone puts back; not beside the file, whose directory a listener is held against."""
+def _ready_path(identifier: str, entry: guardian.Entry) -> str:
+    """Return where a rename alone puts a file back from; not beside it, in a directory a listener is held against."""
     folder, name = os.path.split(entry["path"])
-    top = "/" + entry["path"].split("/")[1]
+    top = _top(folder)
     if os.stat(top).st_dev == os.stat(folder).st_dev and not files.unsafe(top):
-        folder = os.path.join(top, f".latchkey-{identifier}")
-        os.makedirs(folder, 0o700, exist_ok=True)
-        name = entry["copy"]
-    else:
-        name = f".latchkey-{identifier}-{name}"
+        return os.path.join(top, f".latchkey-{identifier}", entry["copy"])
+    return os.path.join(folder, f".latchkey-{identifier}-{name}")
+
+
+def _top(folder: str) -> str:
+    return "/" + folder.split("/")[1]
+
+
+def _make_ready(entry: guardian.Entry, data: bytes) -> None:
+    folder, name = os.path.split(entry["ready"])
+    if not os.path.isdir(folder):
+        os.mkdir(folder, 0o700)
+        guardian.sync_directory(os.path.dirname(folder))
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         guardian.make_file(handle, name, entry, data)
         os.fsync(handle)
     finally:
         os.close(handle)
-    return os.path.join(folder, name)
 
 
 def _as_owner(account: accounts.Account, path: str) -> Tuple[guardian.Entry, bytes]:
@@ -136,12 +183,22 @@ def _as_owner(account: accounts.Account, path: str) -> Tuple[guardian.Entry, byt
     fields = dict(path=path, home=account.home)
     handle = guardian.walk(fields)
     if handle is None:
-        return {"kind": "missing", "sha256": ""}, b""
+        return {"kind": "missing", "sha256": "", "absent": _absent(account, path)}, b""
     try:
         seen = guardian.observe(handle, os.path.basename(path))
         return seen, guardian.read_at(handle, os.path.basename(path)) if seen["kind"] == "file" else b""
     finally:
         os.close(handle)
+
+
+def _absent(account: accounts.Account, path: str) -> List[str]:
+    """Return the directories on the way that whoever writes the file makes first, the lowest first."""
+    found = []
+    folder = os.path.dirname(path)
+    while len(folder) > len(account.home) and not os.path.lexists(folder):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return found
 
 
 def _account_fields(account: accounts.Account) -> Dict[str, Any]:
@@ -162,4 +219,4 @@ def sshd_tree(paths: Sequence[str]) -> List[Touch]:
     return found + [Touch(path, untouched=True) for path in paths]
 
 
-__all__ = ["Touch", "sshd_tree", "take"]
+__all__ = ["Touch", "check", "sshd_tree", "take"]

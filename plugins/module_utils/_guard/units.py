@@ -34,7 +34,7 @@ WantedBy=sysinit.target
 _GUARD = """\
 [Unit]
 Description=Latchkey: go back to the old SSH access unless somebody confirms the new one
-After=local-fs.target nss-user-lookup.target
+After=local-fs.target remote-fs.target autofs.service nss-user-lookup.target
 IgnoreOnIsolate=yes
 StartLimitIntervalSec=0
 
