@@ -81,8 +81,8 @@ options:
     default: present
   transaction:
     description:
-      - Always refused. A key pair takes no way in away, and a transaction (M(latchkey.ssh.guard)) does not take it back;
-        make it before, in a task without this option.
+      - Always refused. A key pair takes no way in away, and a transaction (M(latchkey.ssh.guard)) does not take it
+        back; make it before, in a task without this option.
     type: str
 extends_documentation_fragment:
   - latchkey.ssh.attributes
