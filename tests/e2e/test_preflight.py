@@ -166,7 +166,7 @@ def test_it_is_refused_and_nothing_has_changed(story: Story, name: str) -> None:
     "words",
     [
         "the account ended has expired, and keys do not open it any more. run `chage -E -1 ended`",
-        "the password of aged has to be changed at the next login",
+        "the password of aged is too old, or has to be changed, and that ends its key logins as well",
         "the shell /bin/zsh-is-not-here of shellless starts no session: it is missing",
         "sshd does not open the keys of open: bad ownership or modes for directory /home/open",
         "the operator keyless would have no key",

@@ -7,9 +7,8 @@ from typing import Iterator, List, Sequence, Tuple
 
 from .._openssh.source_list import match_pattern, match_source, parse_network
 from . import pam_access
-from .model import REFUSE, WARN, Account, Client, Finding, Server, first
+from .model import DAY, REFUSE, WARN, Account, Client, Finding, Server, first, too_old
 
-_DAY = 86400
 # Days ahead in which an end is worth a word.
 _SOON = 14
 
@@ -77,26 +76,26 @@ def locked(server: Server, account: Account, _client: Client) -> Iterator[Findin
 def expired(server: Server, account: Account, _client: Client) -> Iterator[Finding]:
     """The account has ended, or its password has: then sshd ends key logins as well.
 
-    Source: check_shadow_expiry of pam_unix (1.3 to 1.6; the strictest of them), auth_shadow_acctexpired of sshd.
+    Source: check_shadow_expiry of pam_unix, auth_shadow_acctexpired of sshd.
     """
-    entry, today = account.shadow, server.now // _DAY
+    entry, today = account.shadow, server.now // DAY
     if entry is None:
         return
-    if 0 <= entry.expires <= today:
+    if 0 <= entry.expires <= today and not account.came_in:
         reason = f"the account {account.name} has expired, and keys do not open it any more"
         yield Finding(REFUSE, reason, f"run `chage -E -1 {account.name}`", account.name)
-    elif 0 <= entry.expires <= today + _SOON:
+    elif today < entry.expires <= today + _SOON:
         reason = f"the account {account.name} expires in {entry.expires - today} days"
         yield Finding(WARN, reason, f"run `chage -E -1 {account.name}` if it is to stay", account.name)
     if _ages(server):
-        yield from _aged(account, today)
+        yield from _aged(account, server.now)
 
 
 def nologin(server: Server, account: Account, _client: Client) -> Iterator[Finding]:
     """A file keeps everybody out but root. Source: pam_nologin(8), do_nologin of sshd."""
     stack = server.account_stack
     asked = server.nologin == "/etc/nologin" if not _pam(server) else stack is None or _uses(stack, "pam_nologin.so")
-    if server.nologin and account.uid != 0 and asked:
+    if server.nologin and account.uid != 0 and asked and not account.came_in:
         yield Finding(
             REFUSE,
             f"{server.nologin} is there and keeps {account.name} out, as everybody but root",
@@ -107,7 +106,7 @@ def nologin(server: Server, account: Account, _client: Client) -> Iterator[Findi
 
 def access(server: Server, account: Account, _client: Client) -> Iterator[Finding]:
     """pam_access refuses the account from where the client is."""
-    if not _pam(server) or not _uses(server.account_stack or (), "pam_access.so"):
+    if account.came_in or not _pam(server) or not _uses(server.account_stack or (), "pam_access.so"):
         return
     line = pam_access.refusing_line(server.access_rules, account.name, account.groups, account.client_name)
     if line:
@@ -188,19 +187,21 @@ def _ages(server: Server) -> bool:
     return server.account_stack is None or any("no_pass_expiry" not in arguments for arguments in lines)
 
 
-def _aged(account: Account, today: int) -> Iterator[Finding]:
+def _aged(account: Account, now: int) -> Iterator[Finding]:
     entry = account.shadow
-    if entry is None or entry.changed < 0:
+    if entry is None:
         return
     remedy = f"let its owner change it, or run `chage -M -1 {account.name}`"
-    if entry.changed == 0:
-        reason = f"the password of {account.name} has to be changed at the next login, which ends key logins of Ansible"
-        yield Finding(REFUSE, reason, f"let its owner change it, or run `chage -d -1 {account.name}`", account.name)
-    elif entry.longest >= 0 and today >= entry.changed + entry.longest:
-        reason = f"the password of {account.name} is too old, and that ends its key logins as well"
-        yield Finding(REFUSE, reason, remedy, account.name)
-    elif entry.longest >= 0 and today + _SOON >= entry.changed + entry.longest:
-        left = entry.changed + entry.longest - today
+    left = entry.changed + entry.longest - now // DAY
+    if too_old(entry, now) and not account.came_in:
+        days = "-d -1" if entry.changed == 0 else "-M -1"
+        yield Finding(
+            REFUSE,
+            f"the password of {account.name} is too old, or has to be changed, and that ends its key logins as well",
+            f"let its owner change it, or run `chage {days} {account.name}`",
+            account.name,
+        )
+    elif entry.changed > 0 and entry.longest >= 0 and 0 < left <= _SOON:
         reason = f"the password of {account.name} gets too old in {left} days, and that ends its key logins as well"
         yield Finding(WARN, reason, remedy, account.name)
 

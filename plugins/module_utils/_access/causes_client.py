@@ -92,7 +92,7 @@ def _macs_needed(server: Server, client: Client) -> Sequence[str]:
 def _host_key_algorithms(server: Server) -> Tuple[str, ...]:
     """Return what sshd can sign with as the host: its list, as far as it has keys for that."""
     listed = _listed(server, "hostkeyalgorithms")
-    if server.host_keys is None:
+    if server.host_keys is None or any(one.key is None and not one.problem for one in server.host_keys):
         return listed
     types = [one.key.type for one in server.host_keys if one.key and not one.problem]
     names: List[str] = []

@@ -69,8 +69,11 @@ def socket(server: Server, _client: Client) -> Iterator[Finding]:
 
 def host_keys(server: Server, client: Client) -> Iterator[Finding]:
     """The keys by which the controller knows the host would be gone."""
-    loaded = [one.key.fingerprint for one in server.host_keys or () if one.key and not one.problem]
-    if server.host_keys is None or not client.known or set(loaded) & set(client.known):
+    listed = server.host_keys or ()
+    loaded = [one.key.fingerprint for one in listed if one.key and not one.problem]
+    # A key whose public half cannot be told could be the one.
+    unknown = server.host_keys is None or any(one.key is None and not one.problem for one in listed)
+    if unknown or not client.known or set(loaded) & set(client.known):
         return
     yield Finding(
         REFUSE,

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Causes between a login and root: no rule, or a password that nobody can give any more. Pure. PRIVATE."""
 
-from typing import Iterator
+from typing import Iterator, Optional
 
-from .model import REFUSE, Account, Client, Finding, Server
+from .model import REFUSE, Account, Client, Finding, Server, Shadow, too_old
 
 _UNUSABLE = {"locked": "is locked", "none": "is none that could be typed"}
 
@@ -21,15 +21,19 @@ def sudo_rule(_server: Server, account: Account, _client: Client) -> Iterator[Fi
         )
 
 
-def sudo_password(_server: Server, account: Account, _client: Client) -> Iterator[Finding]:
-    """Sudo asks for a password, and the account that it is of has none that can be given."""
+def sudo_password(server: Server, account: Account, _client: Client) -> Iterator[Finding]:
+    """Sudo asks for a password, and the account that it is of has none that can be given, or one that is too old.
+
+    The account's own age ends the login already.
+    """
     sudo = account.sudo
     if account.uid == 0 or sudo is None or not sudo.allowed or not sudo.whose:
         return
-    if sudo.password in _UNUSABLE:
+    why = _unusable(server, sudo.shadow, own=sudo.whose == account.name)
+    if why:
         yield Finding(
             REFUSE,
-            f"sudo asks {account.name} for the password of {sudo.whose}, which {_UNUSABLE[sudo.password]}",
+            f"sudo asks {account.name} for the password of {sudo.whose}, which {why}",
             f"give it one (`passwd {sudo.whose}`), or let sudo ask for none (NOPASSWD)",
             account.name,
         )
@@ -51,6 +55,12 @@ def faillock(server: Server, account: Account, _client: Client) -> Iterator[Find
             f"run `faillock --user {account.name} --reset`, or wait",
             account.name,
         )
+
+
+def _unusable(server: Server, entry: Optional[Shadow], *, own: bool) -> str:
+    if entry is None:
+        return ""
+    return _UNUSABLE.get(entry.password, "") or ("is too old" if not own and too_old(entry, server.now) else "")
 
 
 __all__ = ["faillock", "sudo_password", "sudo_rule"]

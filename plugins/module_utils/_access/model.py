@@ -36,25 +36,24 @@ class PamLine(NamedTuple):
 class Shadow(NamedTuple):
     """One entry of shadow(5): ``password`` is usable, locked, none or empty; the rest are days, -1 for an empty field.
 
-    ``changed`` and ``expires`` count from 1970; the password is good for ``longest`` days, and ``grace`` days more.
+    ``changed`` and ``expires`` count from 1970; the password is good for ``longest`` days.
     """
 
     password: str
     changed: int = -1
     longest: int = -1
-    grace: int = -1
     expires: int = -1
 
 
 class Sudo(NamedTuple):
     """What sudo does for an account: a rule lets it become root, and asks for the password of ``whose`` (or nobody's).
 
-    ``password`` is what shadow says of that password: usable, locked, none, empty or unknown.
+    ``shadow`` is the entry of that password.
     """
 
     allowed: bool
     whose: str = ""
-    password: str = "unknown"
+    shadow: Optional[Shadow] = None
 
 
 class Failures(NamedTuple):
@@ -81,7 +80,8 @@ class KeyFile(NamedTuple):
 class Account(NamedTuple):
     """One login, and what sshd answers for it today (``before``) and once the plan is carried out (``after``).
 
-    ``operator`` is False for an account that other hosts are only reached through. ``key_files`` is None where it is
+    ``operator`` is False for an account that other hosts are only reached through; ``came_in``: the login that asks is
+    its own, so what PAM says of it is known. ``key_files`` is None where it is
     not known which keys there will be; ``today`` are the key files that sshd opens now, ``listed`` the keys that
     AuthorizedKeysCommand gives. ``client_name`` is the client as sshd would know it.
     """
@@ -95,6 +95,7 @@ class Account(NamedTuple):
     shell: str = "/bin/sh"
     shell_problem: str = ""
     operator: bool = True
+    came_in: bool = False
     key_files: Optional[Tuple[KeyFile, ...]] = None
     today: Tuple[AuthorizedKeys, ...] = ()
     listed: Tuple[PublicKey, ...] = ()
@@ -180,6 +181,19 @@ class Finding(NamedTuple):
 Findings = Iterable[Finding]
 
 
+DAY = 86400
+
+
+def too_old(entry: Shadow, now: int) -> bool:
+    """Say whether a password has to be changed: check_shadow_expiry of pam_unix (1.3 to 1.6, the strictest of them).
+
+    The days of grace after that ask for a new password, so they let no program in either.
+    """
+    if entry.changed < 0:
+        return False
+    return entry.changed == 0 or 0 <= entry.longest <= now // DAY - entry.changed
+
+
 def first(answer: Answer, keyword: str, default: str) -> str:
     """Return the one value of a keyword, or what sshd does without it."""
     return (answer.get(keyword) or (default,))[0]
@@ -196,6 +210,7 @@ __all__ = [
     "Answer",
     "Behind",
     "Client",
+    "DAY",
     "Endpoint",
     "Failures",
     "Finding",
@@ -210,4 +225,5 @@ __all__ = [
     "WARN",
     "first",
     "number",
+    "too_old",
 ]

@@ -20,7 +20,7 @@ from .._openssh.authorized_keys import AuthorizedKeys
 from . import keyrings
 from .operators import Planned, Said, Way
 
-Shadows = Mapping[str, Tuple[str, int, int, int, int]]
+Shadows = Mapping[str, Tuple[str, int, int, int]]
 
 
 class Verdict(NamedTuple):
@@ -103,7 +103,8 @@ def _operator(name: str, client: model.Client, state: State, facts: Optional[_Fa
     account, host = accounts.find(name), state.host
     if account is None or name not in state.said.of:
         raise Refused(f"the operator `{name}` does not exist on this host", "correct its name", name)
-    found = _bare(account, state)
+    # A fresh login of its own has passed what PAM asks of an account.
+    found = _bare(account, state)._replace(came_in=facts is not None and name == client.user)
     if state.planned.complete:
         found = found._replace(**_keys(found, account, state, closely=facts is not None))
     if client.key is None or name != client.user:
@@ -172,8 +173,7 @@ def _sudo(account: accounts.Account, facts: _Facts) -> Optional[model.Sudo]:
     rules = login_model.sudo(account.name)
     if rules is None:
         return None
-    entry = facts.shadows.get(rules.whose)
-    return model.Sudo(rules.allowed, rules.whose, entry[0] if entry else "unknown")
+    return model.Sudo(rules.allowed, rules.whose, _shadow(rules.whose, facts.shadows))
 
 
 def _server(state: State) -> model.Server:
@@ -187,13 +187,15 @@ def _closely(state: State) -> model.Server:
     host, planned = state.host, state.said.general
     unused, client_port, address, port = sessions.connection()
     stack = pam.stack("sshd", "account")
-    loaded = login_model.host_keys(planned.get("hostkey", ()), host.sshd.version)
+    # With an agent the files hold public halves only.
+    agent = model.first(planned, "hostkeyagent", "none") != "none"
+    loaded = login_model.host_keys(planned.get("hostkey", ()), host.sshd.version) if not agent else None
     return _server(state)._replace(
         # Without a session nothing is known of one.
         session=(address.split("%")[0], int(port)) if client_port != "0" else None,
         listening=tuple(listeners.of_process(host.sshd.unit.pid)) or None,
         addresses=login_model.addresses() or None,
-        host_keys=tuple(model.HostKey(*one) for one in loaded),
+        host_keys=tuple(model.HostKey(*one) for one in loaded) if loaded is not None else None,
         account_stack=tuple(model.PamLine(*line) for line in stack) or None,
         access_rules=pam.access_rules(stack),
         ignored=login_model.fail2ban_ignores(),

@@ -43,10 +43,10 @@ class SudoRules(NamedTuple):
     whose: str
 
 
-def shadow(names: Sequence[str]) -> Dict[str, Tuple[str, int, int, int, int]]:
+def shadow(names: Sequence[str]) -> Dict[str, Tuple[str, int, int, int]]:
     """Return by name what shadow(5) has, through NSS; -1 stands for an empty field.
 
-    In this order: state of the password, day it was changed, days it is good for, days of grace, last day.
+    In this order: state of the password, day it was changed, days it is good for, last day.
     """
     answer = programs.run(["getent", "shadow"] + list(names))
     found = {}
@@ -54,7 +54,7 @@ def shadow(names: Sequence[str]) -> Dict[str, Tuple[str, int, int, int, int]]:
         fields = line.split(":")
         if len(fields) >= 8:
             days = [int(text) if text.lstrip("-").isdigit() else -1 for text in fields]
-            found[fields[0]] = (accounts.password_state(fields[1]), days[2], days[4], days[6], days[7])
+            found[fields[0]] = (accounts.password_state(fields[1]), days[2], days[4], days[7])
     return found
 
 

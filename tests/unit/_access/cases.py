@@ -89,7 +89,8 @@ AT22 = {"session": ("198.51.100.1", 22)}
 UNIX_ONLY = (model.PamLine("pam_unix.so"),)
 KEEPS_AGE = (model.PamLine("pam_unix.so", ("no_pass_expiry",)),)
 STOPS_SELF = {"authorizedkeysfile": (".ssh/authorized_keys",), "forcecommand": ("none",)}
-ASKS = model.Sudo(True, "ops", "usable")
+ASKS = model.Sudo(True, "ops", SHADOW)
+LOCKED = SHADOW._replace(password="locked")
 FROM_ELSEWHERE = {"authorizedkeyscommand": ("/usr/bin/some",)}
 WARN = model.WARN
 PENALTIES = "crash:90 authfail:5 noauth:1 max:600 min:15"
@@ -140,14 +141,18 @@ OF_ACCOUNTS = [
     case("expired", None, account=shadow(changed=0), server={"account_stack": KEEPS_AGE}),
     case("expired", None, account=shadow(changed=0), server={"account_stack": ()}),
     case("expired", None, account=shadow(expires=20015)),
+    case("expired", None, account=dict(shadow(expires=20000, changed=0), came_in=True)),
+    case("expired", WARN, account=dict(shadow(changed=19945, longest=60), came_in=True)),
     case("nologin", server={"nologin": "/run/nologin"}),
     case("nologin", server={"nologin": "/etc/nologin"}, planned={"usepam": ("no",)}),
     case("nologin", server=dict(stack(), nologin="/run/nologin")),
     case("nologin", None, server={"nologin": "/run/nologin"}, account=ROOT, client=OF_ROOT),
     case("nologin", None, server={"nologin": "/run/nologin"}, planned={"usepam": ("no",)}),
+    case("nologin", None, server={"nologin": "/run/nologin"}, account={"came_in": True}),
     case("nologin", None, server={"nologin": "/run/nologin", "account_stack": UNIX_ONLY}),
     case("access", server=dict(stack("pam_access.so"), access_rules=("-:ALL EXCEPT root:ALL",))),
     case("access", None, server=dict(stack("pam_access.so"), access_rules=("+:ops:ALL", "-:ALL:ALL"))),
+    case("access", None, server=dict(stack("pam_access.so"), access_rules=("-:ALL:ALL",)), account={"came_in": True}),
     case("access", None, server=dict(stack(), access_rules=("-:ALL:ALL",))),
     case("names", WARN, after={"usedns": ("yes",), "allowusers": ("ops@*.example.com",)}),
     case("names", WARN, after={"usedns": ("yes",)}, account=key_lines('from="*.example.com" ' + lines(K1))),
@@ -196,10 +201,14 @@ OF_KEYS = [
     case("sudo_rule", account={"sudo": model.Sudo(False)}),
     case("sudo_rule", None, account={"sudo": model.Sudo(True)}),
     case("sudo_rule", None, account=dict(ROOT, sudo=model.Sudo(False)), client=OF_ROOT),
-    case("sudo_password", account={"sudo": ASKS._replace(password="locked")}),
-    case("sudo_password", account={"sudo": model.Sudo(True, "root", "none")}),
+    case("sudo_password", account={"sudo": ASKS._replace(shadow=LOCKED)}),
+    case("sudo_password", account={"sudo": model.Sudo(True, "root", SHADOW._replace(password="none"))}),
+    case("sudo_password", account={"sudo": model.Sudo(True, "root", SHADOW._replace(changed=0))}),
+    case("sudo_password", account={"sudo": model.Sudo(True, "root", SHADOW._replace(longest=5))}),
     case("sudo_password", None, account={"sudo": ASKS}),
-    case("sudo_password", None, account={"sudo": model.Sudo(True, "", "locked")}),
+    case("sudo_password", None, account={"sudo": ASKS._replace(shadow=None)}),
+    case("sudo_password", None, account={"sudo": ASKS._replace(shadow=SHADOW._replace(changed=0))}),
+    case("sudo_password", None, account={"sudo": model.Sudo(True, "", LOCKED)}),
     case("faillock", account={"sudo": ASKS, "failures": model.Failures(3, NOW - 60)}),
     case("faillock", account={"sudo": ASKS, "failures": model.Failures(3, NOW - 6000, unlock_after=0)}),
     case("faillock", None, account={"sudo": ASKS, "failures": model.Failures(3, NOW - 601)}),
@@ -248,6 +257,7 @@ OF_HOSTS = [
     case("host_keys", server=host_keys(H1, problem="others may read it"), client={"known": (H1.fingerprint,)}),
     case("host_keys", None, server=host_keys(H2, H1), client={"known": (H1.fingerprint,)}),
     case("host_keys", None, server=host_keys(H2)),
+    case("host_keys", None, server=host_keys(H2, None), client={"known": (H1.fingerprint,)}),
     case("host_keys", None, client={"known": (H1.fingerprint,)}),
     case("host_key_files", WARN, server=host_keys(H1, problem="mode 0644 lets others read it")),
     case("host_key_files", None, server=host_keys(H1)),
@@ -262,6 +272,8 @@ OF_HOSTS = [
          client={"ciphers": ("aes256-gcm@openssh.com", "aes128-ctr"), "macs": ("b",)}),
     case("algorithms", None, planned={"hostkeyalgorithms": ("ssh-ed25519,rsa-sha2-512",)}, server=host_keys(R2),
          client={"host_key_algorithms": ("rsa-sha2-512",)}),
+    case("algorithms", None, planned={"hostkeyalgorithms": ("ssh-ed25519",)}, server=host_keys(R2, None),
+         client={"host_key_algorithms": ("ssh-ed25519",)}),
     case("algorithms", None, planned={"hostkeyalgorithms": ("a",)}, client={"host_key_algorithms": ("a",)}),
     case("algorithms", None, planned={"kexalgorithms": ("a,b",)}),
     case("startups", planned={"maxstartups": ("1:30:2",)}, client={"forks": 5, "behind": (BEHIND,) * 3}),

@@ -35,10 +35,10 @@ def says(monkeypatch, out, status=0, found=True):
 def test_shadow(monkeypatch):
     calls = says(monkeypatch, SHADOW, status=2)
     assert login_model.shadow(["root", "alice", "svc", "new", "ghost"]) == {
-        "root": ("usable", 19000, 99999, -1, -1),
-        "alice": ("locked", 19990, 60, 14, 20100),
-        "svc": ("none", -1, -1, -1, -1),
-        "new": ("empty", 0, 99999, -1, -1),
+        "root": ("usable", 19000, 99999, -1),
+        "alice": ("locked", 19990, 60, 20100),
+        "svc": ("none", -1, -1, -1),
+        "new": ("empty", 0, 99999, -1),
     }
     assert calls == [["getent", "shadow", "root", "alice", "svc", "new", "ghost"]]
 
