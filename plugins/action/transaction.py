@@ -26,6 +26,7 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     lifeline,
     operators,
     proofs,
+    rehearsals,
     results,
 )
 
@@ -86,9 +87,11 @@ class _Run:
         All of it but the proofs goes over one connection that stays open, and is there when no other can be made.
         """
         with lifeline.Lifeline(self._caller, by_key=by_key, seconds=self._timeout + _SPARE) as line:
-            transaction = self._arm(line)
+            transaction, stage = self._arm(line)
             before = len(self._result["changes"])
             try:
+                if stage:
+                    self._result["rehearsal"] = rehearsals.rehearse(self._caller, stage, line)
                 if opens:
                     self._apply("server", "widen", line.connection(), transaction)
                     self._prove_before(proven=False)
@@ -103,13 +106,13 @@ class _Run:
         self._take_proof(proof)
         self._prove_effective(proof)
 
-    def _arm(self, line: lifeline.Lifeline) -> guards.Transaction:
-        required = [connections.user_of(self._caller.action)]
-        required += operators.provable(self._caller, self._operators, self._desired)
-        arguments = {"timeout": self._timeout, "operators": required, "desired": self._desired}
-        transaction, _done = guards.arm(self._caller, line.connection(), arguments)
+    def _arm(self, line: lifeline.Lifeline) -> tuple[guards.Transaction, dict[str, Any]]:
+        me = connections.user_of(self._caller.action)
+        required = [me, *operators.provable(self._caller, self._operators, self._desired)]
+        arguments = {"timeout": self._timeout, "operators": required, "desired": self._desired, "rehearse": me}
+        transaction, done = guards.arm(self._caller, line.connection(), arguments)
         self._result["transaction"] = {"id": transaction.id, "state": "ARMED", "deadline": transaction.deadline()}
-        return transaction
+        return transaction, done.get("stage") or {}
 
     def _taken_back(
         self, transaction: guards.Transaction, line: lifeline.Lifeline, before: int, error: Exception

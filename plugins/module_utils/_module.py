@@ -78,6 +78,7 @@ GUARD_SPEC: Dict[str, Any] = dict(
     accounts=dict(type="list", elements="str", default=[]),
     desired=dict(type="dict", default={}, options=DESIRED_OPTIONS),
     by=dict(type="str"),
+    rehearse=dict(type="str"),
 )
 PLAN_SPEC: Dict[str, Any] = dict(
     desired=dict(type="dict", default={}, options=DESIRED_OPTIONS),

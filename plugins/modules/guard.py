@@ -49,6 +49,11 @@ options:
   by:
     description: Who asks, for people on the host; by default the address that this session comes from.
     type: str
+  rehearse:
+    description:
+      - An account that O(desired) is tried with by a real login before it is applied; set by
+        M(latchkey.ssh.transaction).
+    type: str
 extends_documentation_fragment:
   - latchkey.ssh.attributes
   - latchkey.ssh.desired
@@ -89,6 +94,11 @@ touches:
   type: list
   elements: str
   sample: [/etc/ssh/sshd_config]
+stage:
+  description: Where that login can be made; a C(why) says that it cannot be.
+  returned: with O(rehearse)
+  type: dict
+  sample: {socket: /run/latchkey-rehearsal.sock, seconds: 120, why: ""}
 status:
   description: The transaction afterwards, as M(latchkey.ssh.guard_info) tells it.
   returned: O(state=extended) and O(state=reverted)

@@ -5,11 +5,12 @@
 
 import os
 import pwd
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._errors import HostError, Refused
-from .._guard import arm, guardian, snapshot
+from .._guard import arm, guardian, rehearsal, snapshot
 from .._host.host import Host
+from .._openssh.sshd_tree import Tree
 from . import keyrings, together
 from .change import Change
 
@@ -25,13 +26,15 @@ def run(params: Mapping[str, Any], *, check_mode: bool) -> Dict[str, Any]:
     at = guardian.Site()
     if params["state"] == "armed":
         return _arm(params, at, check_mode=check_mode)
+    state = _shown(at)["status"]
+    over = state["state"] == guardian.REVERTED
     if check_mode:
-        return dict(changed=True, **_shown(at))
-    if params["state"] == "extended":
-        answer = guardian.extend(at, params["transaction"], params["timeout"])
-        return _settled(answer, "EXTENDED", at)
-    answer = guardian.cancel(at, params["transaction"], "the controller asked for it")
-    return _settled(answer, "REVERTED", at)
+        _check_end(params, state)
+    elif params["state"] == "extended":
+        _settle(guardian.extend(at, params["transaction"], params["timeout"]), "EXTENDED")
+    else:
+        _settle(guardian.cancel(at, params["transaction"], "the controller asked for it"), "REVERTED")
+    return dict(changed=not over, **_shown(at))
 
 
 def info() -> Dict[str, Any]:
@@ -71,17 +74,29 @@ def of_account(name: str, host: Host) -> List[snapshot.Touch]:
 
 def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> Dict[str, Any]:
     with Host() as host:
-        changes, unused = together.outcome(params["desired"] or {}, host)
+        changes, tree = together.outcome(params["desired"] or {}, host)
         operators = tuple(params["operators"] or [_this_account()])
-        wanted = touches(changes, host) + [snapshot.Touch(os.path.normpath(path)) for path in params["touches"]]
+        wanted = touches(changes, host) + [_named(path) for path in params["touches"]]
         for name in list(operators) + list(params["accounts"]):
             wanted += of_account(name, host)
-        if check_mode:
-            return dict(changed=True, touches=[touch.path for touch in wanted])
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
-        armed = arm.arm(host, wish, at)
+        # What writes in check mode has no transaction: to them its id is empty.
+        armed = arm.Armed("", "", wish.timeout, arm.check(wish, at)) if check_mode else arm.arm(host, wish, at)
+        stage = _stage(params["rehearse"], tree, host) if armed.id else None
     handle = dict(id=armed.id, nonce=armed.nonce, timeout=armed.seconds)
-    return dict(changed=True, transaction=handle, touches=list(armed.paths), operators=list(operators))
+    told = dict(changed=True, transaction=handle, touches=list(armed.paths), operators=list(operators))
+    return dict(told, stage=stage._asdict()) if stage else told
+
+
+def _stage(name: Optional[str], tree: Optional[Tree], host: Host) -> Optional[rehearsal.Stage]:
+    """Make the stage for a rehearsal; where sshd's configuration stays there is nothing to rehearse."""
+    return rehearsal.start(host, tree, host.account(name)) if name and tree is not None else None
+
+
+def _named(path: str) -> snapshot.Touch:
+    if not os.path.isabs(path):
+        raise Refused("is no absolute path", "write it from / on", path)
+    return snapshot.Touch(os.path.normpath(path))
 
 
 def _this_account() -> str:
@@ -91,14 +106,23 @@ def _this_account() -> str:
     return pwd.getpwuid(session.uid).pw_name
 
 
-def _settled(answer: Mapping[str, Any], wanted: str, at: guardian.Site) -> Dict[str, Any]:
+def _check_end(params: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+    """Refuse in check mode what would be refused without it."""
+    wanted = params["state"].upper()
+    if status.get("id") != params["transaction"]:
+        reason = f"the transaction on this host is not {params['transaction']}"
+        _settle(dict(answer="REFUSED", reason=reason), wanted)
+    if status["state"] in guardian.OVER and status["state"] != wanted:
+        _settle(dict(answer="TOO_LATE", state=status["state"]), wanted)
+
+
+def _settle(answer: Mapping[str, Any], wanted: str) -> None:
     if answer["answer"] != wanted:
         reason = answer.get("reason") or f"it is {answer.get('state', answer['answer'])}"
         problems = "; ".join(answer.get("problems") or [])
         if answer.get("state") == guardian.COMMITTED:
             raise Refused(f"the transaction is committed, not {wanted.lower()}", "see the playbook revert", "COMMITTED")
         raise Refused(f"the transaction is not {wanted.lower()}: {problems or reason}", "see guard_info", "transaction")
-    return dict(changed=True, **_shown(at))
 
 
 def _shown(at: guardian.Site) -> Dict[str, Any]:

@@ -154,6 +154,7 @@ def _unit(host: Host, at: guardian.Site) -> Dict[str, Any]:
     heard = [one for one in listeners.of_process(sshd.unit.pid) if at.machine.greets(*one)]
     return dict(
         name=sshd.unit.name,
+        pid=sshd.unit.pid,
         check=[sshd.binary, "-t", "-f", sshd.main] + list(sshd.options),
         listeners=[list(one) for one in heard],
     )

@@ -53,6 +53,11 @@ _SETTLING = 0.3
 _WARN_BEFORE = 60.0
 _KEPT_TRANSACTIONS = 10
 _XATTRS = ("system.posix_acl_access", "security.selinux")
+# The status that timeout(1) gives to a program that had to be ended.
+_NO_ANSWER = 124
+_MANAGER_SECONDS = 5.0
+# What _guard/rehearsal.py makes; its stop takes everything else of a rehearsal away.
+_REHEARSAL = "/run/systemd/system/latchkey-rehearsal-end.service"
 _LARGEST_KEY_FILE = 1024 * 1024
 _NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 # Temporary names of this collection: by the process that writes, or by the transaction.
@@ -136,7 +141,7 @@ class Machine:
         finally:
             os.close(reader)
         if process.returncode is None:
-            return Program(124, f"`{argv[0]}` did not end within {seconds:g} s")
+            return Program(_NO_ANSWER, f"`{argv[0]}` did not end within {seconds:g} s")
         return Program(process.returncode, " ".join(said.decode("utf-8", "replace").split()))
 
     def greets(self, address: str, port: int) -> bool:
@@ -1012,9 +1017,11 @@ def _check(at: Site, unit: Dict[str, Any]) -> str:
 
 def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     name = unit["name"]
-    if at.machine.run(["systemctl", "is-active", name]).status == 0:
+    if _is_active(at, name):
         # Also where nothing was written: the rehearsal touched directories that a listener is held against.
-        done = at.machine.run(["systemctl", "reload", name])
+        done = at.machine.run(["systemctl", "reload", name], _MANAGER_SECONDS)
+        if done.status == _NO_ANSWER and _hang_up(unit):
+            done = Program(0, "")
     else:
         at.machine.run(["systemctl", "reset-failed", name])
         done = at.machine.run(["systemctl", "start", name])
@@ -1028,10 +1035,28 @@ def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     return done.said or "it does not answer"
 
 
+def _is_active(at: Site, name: str) -> bool:
+    """Ask systemd; while it reads its units anew it does not answer, and then the service counts as running."""
+    return at.machine.run(["systemctl", "is-active", name], _MANAGER_SECONDS).status in (0, _NO_ANSWER)
+
+
+def _hang_up(unit: Dict[str, Any]) -> bool:
+    """Tell the service by itself to read its configuration, where systemd does not answer."""
+    pid = int(unit.get("pid") or 0)
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as handle:
+            if os.path.basename(unit["check"][0]).encode() not in handle.read():
+                return False
+        os.kill(pid, signal.SIGHUP)
+    except (OSError, IndexError):
+        return False
+    return True
+
+
 def _answers(at: Site, unit: Dict[str, Any], seconds: float) -> bool:
     end = at.machine.now() + seconds
     while True:
-        if at.machine.run(["systemctl", "is-active", unit["name"]]).status == 0:
+        if _is_active(at, unit["name"]):
             if not unit["listeners"] or any(at.machine.greets(*listener) for listener in unit["listeners"]):
                 return True
         if at.machine.now() > end:
@@ -1128,10 +1153,13 @@ def finish(at: Site) -> bool:
                 for argv in state["afterwards"]:
                     at.machine.run(argv)
                 _file_away(at.places, state)
-        _remove_units(at)
+        if os.path.lexists(_REHEARSAL):
+            at.machine.run(["systemctl", "stop", os.path.basename(_REHEARSAL)])
         for name in ("armed", "reverting", "rehearsed"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(at.places.run, name))
+        # Last: until then the guardian is there to do the rest.
+        _remove_units(at)
     return True
 
 

@@ -60,6 +60,7 @@ SyslogFacility=authpriv
 LogExtraFields={journal}
 RuntimeMaxSec={seconds}
 TimeoutStopSec=5
+Slice=system.slice
 """
 # However the sleep ends, what follows is done: at the time limit, when it is stopped, when it is killed.
 _END = """\

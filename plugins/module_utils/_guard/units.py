@@ -26,7 +26,7 @@ Conflicts=shutdown.target
 Type=oneshot
 Environment=LATCHKEY_UNIT={boot}
 ExecStart={python} -I -S -B {program} boot
-TimeoutStartSec=60
+TimeoutStartSec=90
 
 [Install]
 WantedBy=sysinit.target
