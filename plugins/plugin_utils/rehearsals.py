@@ -21,6 +21,7 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
 from ansible_collections.latchkey.ssh.plugins.plugin_utils.lifeline import Lifeline
 
 NOT_REACHED = "LATCHKEY-NO-STAGE"
+_ENDED = "LATCHKEY-ENDED"
 # Each side may end first: what the client still sends then reaches sshd, and what sshd said last reaches the client.
 _RELAY = f"""\
 import os, socket, sys, threading
@@ -55,7 +56,8 @@ _BY_ORIGIN = re.compile(
 )
 _NOISE = re.compile(
     r"Connection (?:from|closed by|reset by) |Connection closed|Received disconnect|Disconnected |Postponed "
-    r"|Started |latchkey-rehearsal@|Accepted key |drop connection|Close session|Starting session|User child is on pid"
+    r"|Started |latchkey-rehearsal@|Accepted |pam_unix\(sshd:session\)"
+    r"|drop connection|Close session|Starting session|User child is on pid"
 )
 _UNKNOWN_ADDRESS = re.compile(r" from UNKNOWN(?: port \d+)?(?: ssh2)?")
 
@@ -82,24 +84,27 @@ def rehearse(caller: proofs.Caller, stage: Mapping[str, Any], through: Lifeline,
     proof = proofs.by_command(caller, user, connection=connection)
     if proof.problem is None:
         return _record(user, rehearsed=True, why=_limits(stage))
-    said = proof.reached.transcript
-    why = _not_tried(proof.reached)
-    if why:
-        return _record(user, why=why)
+    why = _not_tried(proof.reached) or ("" if through.alive() else ssh_arguments.GONE)
+    return _record(user, why=why or _excused(stage, proof, _heard(caller, stage, through)))
+
+
+def _excused(stage: Mapping[str, Any], proof: proofs.Proof, heard: str) -> str:
+    """Return what else than the configuration may have ended a login that met its sshd; Refused where nothing has."""
+    said, user = proof.reached.transcript, proof.operator
+    problem = proof.problem or Refused("it failed", "", "")
+    if _ENDED in heard:
+        return "its time on the host was over before the login was done"
     if said.authenticated:
-        reason = f"the planned configuration lets {user} in, but: {proof.problem.reason}"
-        raise Refused(reason, proof.problem.remedy, "rehearsal")
+        reason = f"the planned configuration lets {user} in, but: {problem.reason}"
+        raise Refused(reason, problem.remedy, "rehearsal")
     if transcript.host_key_failed(said):
         reason = f"the planned configuration shows a host key that is not known here: {said.host_key or said.words}"
         raise Refused(reason, "leave HostKey alone, or have known_hosts know the new key first", "rehearsal")
-    heard = _heard(caller, stage, through)
+    words = _telling(heard) or said.words.rstrip(".")
     if stage["origin"] or _BY_ORIGIN.search(heard):
-        return _record(user, why=f"{_limits(stage) or _ORIGIN} ({_telling(heard) or said.words})")
-    raise Refused(
-        f"the planned configuration does not let {user} in: {_telling(heard) or said.words.rstrip('.')}",
-        "correct what keeps this operator out; nothing was changed by it yet",
-        "rehearsal",
-    )
+        return f"{_limits(stage) or _ORIGIN} ({words})"
+    reason = f"the planned configuration does not let {user} in: {words}"
+    raise Refused(reason, "correct what keeps this operator out; nothing was changed by it yet", "rehearsal")
 
 
 _ORIGIN = "it depends on the address that the login comes from, which a rehearsal does not show"
@@ -135,8 +140,9 @@ def _not_tried(reached: connections.Reached) -> str:
 
 
 def _heard(caller: proofs.Caller, stage: Mapping[str, Any], through: Lifeline) -> str:
-    """Return what sshd logged about this stage; '' where that cannot be had."""
-    command = f"journalctl --sync; journalctl -q -o cat --no-pager {shlex.quote(str(stage['journal']))}"
+    """Return what sshd logged about this stage, and whether it has ended; '' where that cannot be had."""
+    command = f"journalctl --sync; journalctl -q -o cat --no-pager {shlex.quote(str(stage['journal']))}; "
+    command += f"[ -S {shlex.quote(str(stage['socket']))} ] || echo {_ENDED}"
     said, _reached = connections.run(
         caller.action, through.connection(), lambda: caller.action._low_level_execute_command(command)
     )

@@ -88,7 +88,10 @@ def test_a_relay_without_a_stage_says_so(tmp_path):
 
 STAGE = {"socket": "/run/s", "journal": "LATCHKEY_REHEARSAL=1", "seconds": 60, "origin": [], "why": ""}
 VARIABLES = {"ansible_python_interpreter": "/usr/bin/python3"}
-THROUGH = types.SimpleNamespace(argv=lambda: ["ssh", "-S", "/tmp/100%/s", "-o", "ProxyCommand=sh -c 'x'", "h"])
+THROUGH = types.SimpleNamespace(
+    argv=lambda: ["ssh", "-S", "/tmp/100%/s", "-o", "ProxyCommand=sh -c 'x'", "h"],
+    alive=lambda: True,
+)
 
 
 def test_the_client_takes_the_command_as_it_is_meant(monkeypatch):
@@ -140,7 +143,7 @@ LOG = (
 )
 
 
-def rehearse(monkeypatch, stderr, problem, heard="", **stage):
+def rehearse(monkeypatch, stderr, problem, heard="", through=THROUGH, **stage):
     """Return how a rehearsal ends whose login ended so."""
     reached = connections.Reached(transcript.read(stderr), "the login failed" if problem else "")
     proof = proofs.Proof("admin", "SHA256:mine", (), problem, reached, {})
@@ -148,7 +151,7 @@ def rehearse(monkeypatch, stderr, problem, heard="", **stage):
     monkeypatch.setattr(proofs, "by_command", lambda *_words, **_more: proof)
     monkeypatch.setattr(rehearsals, "_heard", lambda *_words: heard)
     caller = proofs.Caller(None, None, host_key.policy("strict"), VARIABLES)
-    return rehearsals.rehearse(caller, dict(STAGE, **stage), THROUGH, "admin")
+    return rehearsals.rehearse(caller, dict(STAGE, **stage), through, "admin")
 
 
 FAILED = Refused("no", "do", "admin")
@@ -166,6 +169,9 @@ FAILED = Refused("no", "do", "admin")
          "it depends on the address"),
         (KEX + CLOSED, FAILED, "pam_access(sshd:account): access denied for user `admin' from `UNKNOWN'", {}, False,
          "it depends on the address"),
+        # What was cut off says nothing about the configuration.
+        (IN, FAILED, "Connection from x\nLATCHKEY-ENDED\n", {}, False, "its time on the host was over"),
+        (KEX + CLOSED, FAILED, "LATCHKEY-ENDED\n", {}, False, "its time on the host was over"),
     ],
 )
 def test_what_is_recorded(monkeypatch, stderr, problem, heard, stage, rehearsed, why):
@@ -189,3 +195,9 @@ def test_what_is_refused(monkeypatch, stderr, problem, heard, reason):
     with pytest.raises(Refused) as caught:
         rehearse(monkeypatch, stderr, problem, heard)
     assert reason in caught.value.reason and caught.value.remedy and caught.value.where == "rehearsal"
+
+
+def test_a_connection_that_broke_meanwhile_is_no_refusal(monkeypatch):
+    gone = types.SimpleNamespace(argv=THROUGH.argv, alive=lambda: False)
+    found = rehearse(monkeypatch, KEX + CLOSED, FAILED, through=gone)
+    assert not found["rehearsed"] and found["why"] == ssh_arguments.GONE
