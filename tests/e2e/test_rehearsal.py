@@ -29,7 +29,7 @@ PLAY = """
       become: true
 """
 LEFT = (
-    "systemctl list-units --all --no-legend --plain 'latchkey*'; systemctl list-unit-files --no-legend 'latchkey*'; "
+    "systemctl list-units --all --no-legend --plain '*latchkey*'; systemctl list-unit-files --no-legend '*latchkey*'; "
     "find /run/latchkey /run/latchkey-* /run/systemd/system -name '*rehearsal*' -o -name '*latchkey-*' 2> /dev/null; "
     "ps -A -o args= | grep 'latchkey/[r]ehearsal' || true"
 )
