@@ -117,6 +117,11 @@ def configured(action: Any, policy: HostKeyPolicy, *, first: Sequence[str] = (*s
     return connection
 
 
+def shared(action: Any) -> Any:
+    """Return a connection as Ansible is configured, which rides the one that Ansible holds open (ControlPersist)."""
+    return _clone(action)
+
+
 def _own_arguments(connection: Any) -> tuple[list[str], str]:
     """Return the user's own ssh arguments without what would spoil a login, and the ProxyJump among them."""
     cleaned = [ssh_arguments.clean(connection.get_option(name) or "") for name in _MIXING]
@@ -282,6 +287,7 @@ __all__ = [
     "has_password",
     "riding",
     "run",
+    "shared",
     "tries_by_itself",
     "user_of",
 ]
