@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run test steps one after the other, all of them, and end with a table of results and durations.
 
-    .venv/new/bin/python tests/tools/steps.py lint unit ...
+    .venv/new/bin/python tests/tools/steps.py lint unit ... / hosts e2e ...
+
+What stands on both sides of a / runs side by side: live hosts leave the machine idle while they are waited for. Only
+the last side prints as it goes; the others print each step when it is done.
 
 A step is the executable beside this file with the step's name. It exits with 0, with 77 if what it tests does not
 exist yet, or with anything else if it failed. What pytest counts is read from the reports left in build/reports.
@@ -12,7 +15,9 @@ exist yet, or with anything else if it failed. What pytest counts is read from t
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +27,7 @@ TOOLS = Path(__file__).resolve().parent
 ROOT = TOOLS.parent.parent
 REPORTS = ROOT / "build" / "reports"
 NOT_THERE_YET = 77
+_PRINTING = threading.Lock()
 
 
 class Outcome(Enum):
@@ -70,13 +76,28 @@ def read_counts(path: Path) -> Counts:
     return total
 
 
-def run(name: str) -> Result:
-    """Run one step with its output shown as it comes."""
-    print(f"\n==== {name} ".ljust(100, "="), flush=True)
+def run(name: str, *, live: bool = True) -> Result:
+    """Run one step; its output is shown as it comes, or all at once when it is done."""
+    title = f"\n==== {name} ".ljust(100, "=")
+    if live:
+        print(title, flush=True)
     for old in REPORTS.glob(f"{name}*.xml"):
         old.unlink()
     start = time.monotonic()
-    code = subprocess.run([str(TOOLS / name)], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+    done = subprocess.run(
+        [str(TOOLS / name)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=None if live else subprocess.PIPE,
+        stderr=None if live else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if not live:
+        with _PRINTING:
+            print(f"{title}\n{done.stdout}", end="", flush=True)
+    code = done.returncode
     seconds = time.monotonic() - start
     outcome = {0: Outcome.PASSED, NOT_THERE_YET: Outcome.LEFT_OUT}.get(code, Outcome.FAILED)
     reports = sorted(REPORTS.glob(f"{name}*.xml"))
@@ -112,12 +133,15 @@ def report(results: list[Result], seconds: float) -> None:
 
 def main(names: list[str]) -> int:
     """Run the named steps; 0 if none failed."""
-    unknown = [name for name in names if not os.access(TOOLS / name, os.X_OK)]
-    if unknown or not names:
+    sides = [side.split() for side in " ".join(names).split("/")]
+    unknown = [name for side in sides for name in side if not os.access(TOOLS / name, os.X_OK)]
+    if unknown or not all(sides):
         print(f"steps: not a step: {', '.join(unknown) or 'nothing given'}", file=sys.stderr)
         return 2
     start = time.monotonic()
-    results = [run(name) for name in names]
+    with ThreadPoolExecutor(len(sides)) as pool:
+        done = pool.map(lambda side: [run(name, live=side is sides[-1]) for name in side], sides)
+        results = [result for side in done for result in side]
     report(results, time.monotonic() - start)
     return int(any(result.outcome is Outcome.FAILED for result in results))
 
