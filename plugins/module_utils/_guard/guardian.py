@@ -1250,6 +1250,7 @@ def _remove_units(at: Site) -> None:
     if there or alone:
         # Also where somebody else removed them and died: else systemd would start this again and again.
         at.machine.run(["systemctl", "daemon-reload"])
+        at.machine.run(["systemctl", "reset-failed", BOOT_UNIT])
     if not alone:
         at.machine.run(["systemctl", "stop", GUARD_UNIT])
         at.machine.run(["systemctl", "reset-failed", GUARD_UNIT])
