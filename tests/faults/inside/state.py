@@ -30,10 +30,12 @@ def look():
         found = {}
     except ValueError as error:
         found = {"state": "unreadable: {0}".format(error)}
+    # Of what is left, this would come into being or act by itself.
+    stands = [path for path in FILES if os.path.islink(path)]
+    units = [line.split()[0] for line in subprocess.check_output(LIST).decode().splitlines()]
     left = [path for path in FILES + ["/run/latchkey/armed"] if os.path.lexists(path)]
-    if not left:
-        left = [line.split()[0] for line in subprocess.check_output(LIST).decode().splitlines()]
-    return dict(found, left=left)
+    active = [unit for unit in units if subprocess.call(["systemctl", "-q", "is-active", unit]) == 0]
+    return dict(found, left=left or active, stands=stands + active, listed=units)
 
 
 def main():

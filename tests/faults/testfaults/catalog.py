@@ -75,11 +75,10 @@ def reason(actor: str, kinds: str, states: str, text: str) -> None:
             REASONS[actor, kind, state] = text
 
 
-reason("guardian", "*", "COMMITTED REVERTED", OVER_ALREADY)
+reason("guardian", "*", "COMMITTED", OVER_ALREADY)
+reason("guardian", "killed-again-and-again", "REVERTED", OVER_ALREADY)
 reason("guardian", "killed-again-and-again", "PREPARED", "arming waits for the guardian's report and gives up without")
-reason(
-    "applier", "*", "PREPARED", "nothing is written before the host is armed; the one who arms is killed at each step"
-)
+reason("applier", "frozen", "PREPARED", "nothing is written before the host is armed; who arms is killed at each step")
 reason("applier", "*", "ARMED", "the first write makes it APPLIED: killed and frozen before it at apply-server-01")
 reason("applier", "*", "COMMITTING COMMITTED REVERTED", OVER_ALREADY)
 reason("applier", "*", "REVERTING REVERT_FAILED", "a writer that holds on is killed by the revert: frozen at its steps")
@@ -93,7 +92,7 @@ reason("disk", "*", "COMMITTING COMMITTED REVERTED", KEPT_ALREADY)
 reason("disk", "*", "REVERT_FAILED", "that is how it comes about")
 _HOMES = "homes are written in APPLIED and reverted in REVERTING"
 reason("user", "*", "PREPARED ARMED COMMITTING COMMITTED REVERTED REVERT_FAILED", _HOMES)
-reason("confirmer", "*", "PREPARED", "there is no nonce yet")
+reason("confirmer", "*", "PREPARED", "nobody knows the nonce yet")
 reason("confirmer", "late stale-session wrong-nonce killed raced", "ARMED", "nothing has changed: as in APPLIED")
 reason("confirmer", "late stale-session wrong-nonce", "COMMITTING COMMITTED", "the answer is COMMITTED, and stays so")
 reason(
@@ -107,7 +106,8 @@ _REFUSED = "refused by state: unit tests"
 reason("second", "*", "PREPARED ARMED COMMITTING COMMITTED REVERTING REVERTED REVERT_FAILED", _REFUSED)
 _BY_CALL = "states follow from the calls of the action: each call is a step, before and after"
 reason("controller", "*", " ".join(STATES), _BY_CALL)
-reason("network", "*", " ".join(STATES), _BY_CALL)
+reason("network", "cut new-cut", " ".join(STATES), _BY_CALL)
+reason("network", "reply-lost", "PREPARED ARMED APPLIED COMMITTED REVERTING REVERTED REVERT_FAILED", _BY_CALL)
 
 
 @functools.cache
@@ -140,7 +140,8 @@ def _of_steps(generation: int) -> Iterator[Fault]:
 
 def _of_reverts(generation: int) -> Iterator[Fault]:
     make = functools.partial(Fault, generation)
-    for one in _distinct(steps(generation, "watch"), "revert-", "finish-"):
+    every = _distinct(steps(generation, "watch"), "revert-", "finish-")
+    for one in [one for one in every if not one.startswith("finish-") or _dealt(one, generation)]:
         short = generation == 9 and "rename-authorized_keys" in one
         yield make(one, "guardian", "killed", "lockout", "watch", one, "APPLIED/nothing", short)
         if not one.startswith("revert-"):
@@ -151,7 +152,7 @@ def _of_reverts(generation: int) -> Iterator[Fault]:
             yield make(one, "host", "restarted", "lockout", "watch", one, "APPLIED/host/restarted")
         if does(one, "create", "mkdir"):
             yield make(one, "disk", "full", "lockout", "watch", one, "APPLIED/nothing")
-        if does(one, "create", "rename", "unlink"):
+        if does(one, "create", "rename", "unlink") and _dealt(one, generation):
             yield make(one, "disk", "read-only", "lockout", "watch", one, "APPLIED/nothing")
 
 
@@ -159,7 +160,8 @@ def _of_boots(generation: int) -> Iterator[Fault]:
     make = functools.partial(Fault, generation)
     for one in [one for one in steps(generation, "boot") if one.startswith("revert-")]:
         name = f"boot-{one}"
-        yield make(name, "guardian", "killed", "lockout-reboot", "boot", one, "APPLIED/host/restarted")
+        if not does(one, "fsync") or _dealt(one, generation):
+            yield make(name, "guardian", "killed", "lockout-reboot", "boot", one, "APPLIED/host/restarted")
         if does(one, "rename", "unlink"):
             short = generation == 10 and "00-00-latchkey" in one
             yield make(name, "host", "power-cut", "lockout-reboot", "boot", one, "APPLIED/host/power-cut", short)
@@ -207,6 +209,11 @@ def _mine(generation: int, of_nine: list[str]) -> Iterator[str]:
             before = [own for own in of_nine[:index] if own.endswith(f"-{what}")]
             if len(before) < len(same):
                 yield same[len(before)]
+
+
+def _dealt(one: str, generation: int) -> bool:
+    """Say whether a step that is one of many of its sort is this generation's to try."""
+    return GENERATIONS[int(one.split("-")[1]) % 3] == generation
 
 
 def _real_sync(one: str) -> bool:

@@ -38,10 +38,13 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return sorted(path for path in set(before) | set(after) if before.get(path) != after.get(path))
 
 
-def check(place: Place, before: dict[str, str], new: dict[str, str] | None, told: Told) -> dict[str, Any]:
+def check(
+    place: Place, before: dict[str, str], new: dict[str, str] | None, told: Told, *, but: str = ""
+) -> dict[str, Any]:
     """Hold a host against the promise; returns what was seen, raises Broken.
 
-    ``before`` is everything as it was, ``new`` what a completed change makes of it where one may have been confirmed.
+    ``before`` is everything as it was, ``new`` what a completed change makes of it where one may have been confirmed;
+    ``but`` begins the paths that do not matter.
     """
     seconds = _await_login(place, told)
     state = await_end(place, told)
@@ -51,14 +54,21 @@ def check(place: Place, before: dict[str, str], new: dict[str, str] | None, told
     expected = new if word == "COMMITTED" else before
     if expected is None:
         raise Broken("the host says COMMITTED, and nobody confirmed")
-    wrong = differences(expected, places.tree(place))
+    wrong = [path for path in differences(expected, places.tree(place)) if not (but and path.startswith(but))]
+    # What somebody else wrote meanwhile is kept, beside the file where the journal takes no write; a note says so.
+    wrong = [path for path in wrong if "/.latchkey-kept-" not in path]
     if wrong:
         raise Broken(f"it is {word}, and these are neither as they were nor missing: {', '.join(wrong[:6])}")
     if state["waited"]:
         login = places.log_in(place)
         if not login.root:
             raise Broken(f"the login does not work any more once it is {word}: {login.said}")
-    return {"state": word, "login_after_deadline": round(seconds, 1), "notes": state.get("notes", [])}
+    return {
+        "state": word,
+        "login_after_deadline": round(seconds, 1),
+        "notes": state.get("notes", []),
+        "listed": state["listed"],
+    }
 
 
 def _await_login(place: Place, told: Told) -> float:

@@ -67,7 +67,13 @@ class Results:
                 entry = {**entry, "result": "dropped"}
             if fault.possible and harm is not None:
                 self._data["controls"][fault.id] = harm
-            self._data["faults"][fault.id] = {"id": fault.id, **kind, **entry, "control": harm}
+            self._data["faults"][fault.id] = {
+                "id": fault.id,
+                **kind,
+                **entry,
+                "control": harm,
+                "product": self._data["product"],
+            }
 
     def keep_control(self, fault: Fault, harm: str) -> None:
         """Keep what an unguarded run suffered."""

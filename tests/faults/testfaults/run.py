@@ -62,21 +62,22 @@ class Run:
     def __init__(self, known: Known, fault: Fault, *, guarded: bool) -> None:
         self.known, self.place, self.fault, self.guarded = known, known.place, fault, guarded
         self.told = Told()
+        self.timeout = TIMEOUT
         self.transaction: dict[str, Any] = {}
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- the probe ---------------------------------------------------------------------------------------------------
 
-    def probe(self, do: str = "", **more: Any) -> None:
-        """Lay the plan for the probe; a run that needs none has none."""
-        plan = {"process": self.fault.process, "step": self.fault.step, "do": do, **more} if do else {}
+    def probe(self, do: str = "", *, clean: bool = True) -> None:
+        """Lay the plan for the probe; a run that needs none has none. ``clean``: what earlier runs left goes."""
+        plan = {"process": self.fault.process, "step": self.fault.step, "do": do} if do else {}
         if not self.guarded:
             plan = {
                 **(plan if self.fault.process == "drive" else {"process": "", "step": "", "do": ""}),
                 "guardian": "off",
             }
-        place.plan(self.place, plan)
+        place.plan(self.place, plan, clean=clean)
 
     def reached(self, seconds: float) -> bool:
         """Wait until the probe is where the plan says; False where that did not happen."""
@@ -97,12 +98,12 @@ class Run:
 
     def start(self, steps: list[str], desired: dict[str, Any] | None = None, **more: Any) -> None:
         """Begin to change the host; returns once that is armed or has ended."""
-        asked = {"steps": steps, "desired": desired or lockout(), "timeout": TIMEOUT, **more}
+        asked = {"steps": steps, "desired": desired or lockout(), "timeout": self.timeout, **more}
         if not self.fault.actor:
             place.plan(self.place, {"process": "", "step": "", "do": "", "guardian": "off"})
         self._process = self.place.start(f"{PYTHON}exec $p -I -B {HERE}/drive.py '{json.dumps(asked)}'")
         threading.Thread(target=self._read, args=(self._process, self._events), daemon=True).start()
-        if steps[0] == "arm":
+        if steps[0] == "arm" and self.fault.scenario != "arming":
             self.armed()
 
     def _read(self, process: subprocess.Popen[bytes], events: queue.Queue[dict[str, Any] | None]) -> None:
@@ -118,7 +119,7 @@ class Run:
         if event and event["event"] == "armed":
             self.transaction = {name: event[name] for name in ("id", "nonce", "timeout")}
             self.told = self.told._replace(deadline=event["deadline"])
-        elif self.fault.scenario != "arming":
+        else:
             raise Broken(f"it was not armed: {event or self._error()}")
 
     def _error(self) -> str:
@@ -136,6 +137,8 @@ class Run:
         said = []
         while (event := self._next(seconds)) is not None:
             said.append(event)
+            if event["event"] == "armed":
+                self.told = self.told._replace(deadline=event["deadline"])
         if said and said[-1]["event"] == "confirmed":
             self.told = self.told._replace(answer=said[-1]["answer"])
         return said
@@ -167,8 +170,7 @@ class Run:
 
     def background(self, body: str, after_deadline: float) -> None:
         """Have root do something again and again on the host until so many seconds after the deadline."""
-        assert self.told.deadline is not None
-        ends = int(self.told.deadline + after_deadline)
+        ends = int((self.told.deadline or place.now() + TIMEOUT) + after_deadline)
         loop = f"while [ $(cut -d. -f1 /proc/uptime) -lt {ends} ]; do {body}; done"
         self.place.run(f"setsid sh -c '{loop}' faults-loop >/dev/null 2>&1 </dev/null &")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -213,18 +214,17 @@ def arming_is_hit(run: Run) -> Verdict:
         run.finish()
     if not run.guarded:
         return run.verdict()
-    if not places_over(run):
-        run.told = run.told._replace(deadline=run.told.deadline or place.now())
+    if place.state(run.place).get("state") == "ARMED":
+        # Who armed went on: then it ends as any other.
         judge.await_end(run.place, run.told)
-    run.probe()
+    elif stays := place.state(run.place)["stands"]:
+        run.until(1) if run.told.deadline else time.sleep(30)
+        if stays := place.state(run.place)["stands"]:
+            raise Broken(f"what was being armed stays: {' '.join(stays)}")
+    run.probe(clean=False)
     run.start(["arm", "cancel"])
     run.all_done()
     return run.verdict()
-
-
-def places_over(run: Run) -> bool:
-    """Say whether no transaction is open: one that was cut off before it began may have left unit files behind."""
-    return place.state(run.place).get("state", "") in ("", "REVERTED")
 
 
 def committing_is_hit(run: Run) -> Verdict:
@@ -276,6 +276,7 @@ def stale_session(run: Run) -> Verdict:
 
 def second_controller(run: Run) -> Verdict:
     """Another controller comes while a lock-out is guarded."""
+    run.timeout = 15
     run.probe()
     run.start(_CHANGE)
     run.all_done()
@@ -322,7 +323,8 @@ def links_swapped(run: Run) -> Verdict:
         if not run.guarded:
             return run.verdict(place.tree(run.place))
         run.until(4)
-        return judge.check(run.place, before, None, run.told)
+        # What becomes of its own files while it moves them about is the user's affair.
+        return judge.check(run.place, before, None, run.told, but="/home/alice")
     finally:
         run.place.run("rm -rf /etc/victim", check=False)
 
