@@ -374,7 +374,8 @@ def confirm(at: Site, name: str, nonce: Optional[str], who: Optional[Session]) -
     ``nonce`` may be None only on a console, where root speaks for every operator. The answer is COMMITTED,
     WAITING_FOR (other operators), TOO_LATE, or REFUSED with a reason.
     """
-    with locked(at, "state"):
+    # A change that is being made has not been seen by anybody.
+    with locked(at, "write"), locked(at, "state"):
         state = load(at.places)
         problem = _confirm_problem(at, state, (name, nonce), who)
         if problem is not None or state is None:
@@ -1024,7 +1025,8 @@ def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
             done = Program(0, "")
     else:
         at.machine.run(["systemctl", "reset-failed", name])
-        done = at.machine.run(["systemctl", "start", name])
+        # A start would wait for RestartSec (sshd's is 42 s) where systemd is about to restart it by itself.
+        done = at.machine.run(["systemctl", "restart", name])
     # What answers before the signal has arrived is still the old listener.
     at.machine.pause(_SETTLING)
     if done.status == 0 and _answers(at, unit, 5.0):
