@@ -49,7 +49,7 @@ class Fence(fences.Fence):
         with guardian.locked(self._at, "write", shared=True):
             with guardian.locked(self._at, "state"):
                 state = self._open_state()
-                state.update(state=guardian.APPLIED, last_write=self._at.machine.now())
+                state.update(state=guardian.APPLIED, last_write=self._at.machine.now(), confirmed=[])
                 guardian.save(self._at.places, state)
             yield
             self._written()
@@ -79,7 +79,8 @@ class Fence(fences.Fence):
             entry["after"] = guardian.digest(after) if after is not None else entry["sha256"] or _DIRECTORY
             # All of them: whoever writes may die before its last write, and what is there is then an earlier one.
             entry["wrote"] = sorted(set(entry.get("wrote", [])) | {entry["after"]})
-            state.update(state=guardian.APPLIED, last_write=self._at.machine.now())
+            # Whoever has confirmed has not seen this.
+            state.update(state=guardian.APPLIED, last_write=self._at.machine.now(), confirmed=[])
             guardian.save(self._at.places, state)
 
     def _written(self) -> None:
