@@ -8,6 +8,7 @@
 Each step answers with one line of JSON. A probe (probe.py) may stop it anywhere.
 """
 
+import collections
 import json
 import os
 import sys
@@ -47,7 +48,10 @@ class Drive:
 
     def arm(self):
         """Arm, as the module guard does."""
-        params = dict(state="armed", timeout=self.asked["timeout"], desired=self.asked["desired"], by="a test")
+        # Options that are not given are None, as in a module.
+        params = collections.defaultdict(
+            lambda: None, state="armed", timeout=self.asked["timeout"], desired=self.asked["desired"], by="a test"
+        )
         params.update(operators=["admin"], touches=[FOREIGN], accounts=[])
         self.probe.enter("arm")
         done = guarding.run(params, check_mode=False)
