@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from testhosts.common import digest, locked, tree_bytes
@@ -18,6 +19,7 @@ from .catalog import Fault
 from .place import ROOT
 
 FILE = ROOT / "build" / "faults.json"
+SHORT = ROOT / "build" / "faults-short.json"
 CODE = ("plugins/module_utils", "plugins/plugin_utils", "plugins/action", "plugins/modules")
 
 
@@ -29,7 +31,8 @@ def product() -> str:
 class Results:
     """What is known of each fault, guarded and unguarded."""
 
-    def __init__(self, *, again: bool = False, any_product: bool = False) -> None:
+    def __init__(self, file: Path, *, again: bool = False, any_product: bool = False) -> None:
+        self.file = file
         self._lock = threading.Lock()
         self._any_product = any_product
         self._data: dict[str, Any] = {"product": product(), "faults": {}, "controls": {}, "unguarded": {}}
@@ -38,9 +41,9 @@ class Results:
 
     def _take_over(self) -> None:
         """Add what other runs have kept and this one does not know; what this one has seen itself stands."""
-        if not FILE.exists():
+        if not self.file.exists():
             return
-        there = json.loads(FILE.read_text(encoding="utf-8"))
+        there = json.loads(self.file.read_text(encoding="utf-8"))
         if self._any_product or there["product"] == self._data["product"]:
             for name in ("faults", "controls", "unguarded"):
                 self._data[name] = {**there.get(name, {}), **self._data[name]}
@@ -83,13 +86,13 @@ class Results:
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         """Change what is kept, with what other runs have kept meanwhile."""
-        FILE.parent.mkdir(parents=True, exist_ok=True)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         with self._lock, locked("faults"):
             self._take_over()
             yield
-            fresh = FILE.with_suffix(".new")
+            fresh = self.file.with_suffix(".new")
             fresh.write_text(json.dumps(self._data, indent=1, sort_keys=True), encoding="utf-8")
-            os.replace(fresh, FILE)
+            os.replace(fresh, self.file)
 
 
-__all__ = ["FILE", "Results", "product"]
+__all__ = ["FILE", "SHORT", "Results", "product"]
