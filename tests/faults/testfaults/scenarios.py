@@ -29,6 +29,8 @@ def _do(run: Run) -> str:
     fault = run.fault
     if not fault.process:
         return ""
+    if fault.actor == "guardian" and fault.process == "drive":
+        return "wait"
     if fault.actor in ("guardian", "applier", "confirmer"):
         return "stop" if fault.kind == "frozen" else "kill" if fault.kind == "killed" else "wait"
     if fault.actor == "disk" and fault.kind in ("full", "read-only"):
@@ -214,13 +216,15 @@ def arming_is_hit(run: Run) -> Verdict:
         run.finish()
     if not run.guarded:
         return run.verdict()
-    if place.state(run.place).get("state") == "ARMED":
+    state = place.state(run.place)
+    if state.get("state") == "ARMED":
         # Who armed went on: then it ends as any other.
         judge.await_end(run.place, run.told)
-    elif stays := place.state(run.place)["stands"]:
-        run.until(1) if run.told.deadline else time.sleep(30)
-        if stays := place.state(run.place)["stands"]:
-            raise Broken(f"what was being armed stays: {' '.join(stays)}")
+    elif state.get("state") == "PREPARED":
+        # Whoever comes next waits until this one has given up; by then nothing of it may act any more.
+        time.sleep(max(0.0, state["deadline"] + 2 - place.now()))
+        if stands := place.state(run.place)["stands"]:
+            raise Broken(f"what was being armed stays: {' '.join(stands)}")
     run.probe(clean=False)
     run.start(["arm", "cancel"])
     run.all_done()
