@@ -101,6 +101,7 @@ class Run:
         asked = {"steps": steps, "desired": desired or lockout(), "timeout": self.timeout, **more}
         if not self.fault.actor:
             place.plan(self.place, {"process": "", "step": "", "do": "", "guardian": "off"})
+        self._events = queue.Queue()
         self._process = self.place.start(f"{PYTHON}exec $p -I -B {HERE}/drive.py '{json.dumps(asked)}'")
         threading.Thread(target=self._read, args=(self._process, self._events), daemon=True).start()
         if steps[0] == "arm" and self.fault.scenario != "arming":
