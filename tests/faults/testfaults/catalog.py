@@ -332,4 +332,5 @@ def every() -> list[Fault]:
     for generation in GENERATIONS:
         found += [*_of_confirmers(generation), *_of_controllers(generation)]
         found += [*_of_states(generation), *_of_steps(generation)]
+    found.append(Fault(9, "APPLIED", "batch-of-20", "one-frozen-one-slow", "batch"))
     return found

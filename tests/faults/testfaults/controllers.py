@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +49,25 @@ def cut(*, new_only: bool) -> str:
 class Desk:
     """A run of harden.yml with a home of its own."""
 
-    def __init__(self, run: Run, fault: dict[str, Any]) -> None:
+    def __init__(self, run: Run, fault: dict[str, Any], *others: place.Place) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="lkf-", dir="/tmp"))
         self.log = self._folder / "log"
         self.log.touch()
         plan = {"log": str(self.log), "cancels": run.guarded, "at": "", "do": "", **fault}
-        self._process = self._start(run.place, plan)
+        self._process = self._start(others or (run.place,), plan)
 
-    def _start(self, where: place.Place, plan: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def _start(self, where: Sequence[place.Place], plan: dict[str, Any]) -> subprocess.Popen[bytes]:
         inventory = self._folder / "hosts.yml"
-        inventory.write_text(json.dumps({"all": {"hosts": {where.name: where.variables()}}}), encoding="utf-8")
-        core = "2.16" if where.generation == 8 else "new"
+        inventory.write_text(
+            json.dumps({"all": {"hosts": {one.name: one.variables() for one in where}}}), encoding="utf-8"
+        )
+        core = "2.16" if where[0].generation == 8 else "new"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SSH_"))}
         environment.update(HOME=str(self._folder), LATCHKEY_FAULT=json.dumps(plan), ANSIBLE_NOCOLOR="1")
         environment["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests" / "faults" / "callbacks")
         environment["ANSIBLE_CALLBACKS_ENABLED"] = "at_call"
-        variables = ["-e", json.dumps({"harden_timeout": SECONDS, "harden_stranded": "report"})]
+        variables = ["-e", json.dumps({"harden_timeout": plan.get("timeout", SECONDS), "harden_stranded": "report"})]
+        variables += ["--forks", "5"]
         playbook = plan.get("playbook") or str(ROOT / "playbooks" / "harden.yml")
         argv = [str(ROOT / ".venv" / core / "bin" / "ansible-playbook"), "-i", str(inventory), *variables, playbook]
         with (self._folder / "out").open("wb") as out:
@@ -92,10 +96,10 @@ class Desk:
         """Return what the run has noted."""
         return self.log.read_text(encoding="ascii").split()
 
-    def said(self) -> str:
-        """Return the last lines of what it printed."""
+    def said(self, characters: int = 400) -> str:
+        """Return the end of what it printed."""
         text = (self._folder / "out").read_text(encoding="utf-8", errors="replace")
-        return " ".join(text.split())[-400:]
+        return " ".join(text.split())[-characters:]
 
     def go_on(self) -> None:
         """Let a run that was stopped go on."""

@@ -26,9 +26,9 @@ PYTHON = "p=/usr/libexec/platform-python; [ -x $p ] || p=/usr/bin/python3; "
 sys.path.insert(0, str(ROOT / "tests" / "hosts"))
 from testhosts import hosts, inventory, podman  # noqa: E402  (the tool is a program, not an installed package)
 from testhosts.accounts import OPERATOR, PASSWORDS  # noqa: E402
-from testhosts.common import locked  # noqa: E402
+from testhosts.common import digest, locked, tree_bytes  # noqa: E402
 
-__all__ = ["OPERATOR", "PASSWORDS", "hosts", "inventory", "locked", "podman"]
+__all__ = ["OPERATOR", "PASSWORDS", "digest", "hosts", "inventory", "locked", "podman", "tree_bytes"]
 
 # A drop-in below /usr/lib survives a restart and is no part of what a revert has to bring back.
 _DROP_IN = f"""\
@@ -139,6 +139,10 @@ class StandIn:
     def cut_power(self) -> None:
         """End everything at once."""
         hosts.kill(self.name, _quiet)
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop all of its processes, or let them go on."""
+        podman.podman("pause" if frozen else "unpause", self._host.container)
 
     def switch_on(self) -> None:
         """Start it again, without waiting."""

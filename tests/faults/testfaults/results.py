@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from testhosts.common import digest, locked, tree_bytes
-
 from .catalog import Fault
-from .place import ROOT
+from .place import ROOT, digest, locked, tree_bytes
 
 FILE = ROOT / "build" / "faults.json"
 SHORT = ROOT / "build" / "faults-short.json"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import controllers, judge, place
+from . import batch, controllers, judge, place
 from .judge import Broken
 from .place import HERE, OPERATOR, PASSWORDS, PYTHON
 from .run import Run, harmless, lockout
@@ -355,6 +355,7 @@ SCENARIOS: dict[str, Callable[[Run], Verdict]] = {
     "second": second_controller,
     "links": links_swapped,
     "race": race,
+    "batch": batch.one_frozen_one_slow,
     "controller": controllers.controller_is_hit,
     "network": controllers.network_is_hit,
     "reply": controllers.reply_is_lost,
