@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import threading
 import time
 from typing import Any
@@ -71,8 +72,8 @@ def _harden(run: Run, batch: list[StandIn]) -> dict[str, Any]:
 
 def _freeze(host: StandIn, over: threading.Event, deadline: list[float]) -> None:
     """Freeze a host the moment it is armed."""
-    watch = 'until grep -qE \'"state": "(ARMED|APPLIED)"\' /var/lib/latchkey/transaction.json 2>/dev/null; do sleep 0.02; done'
-    host.run(f"timeout 250 sh -c {place.shlex.quote(watch)}", check=False)
+    there = 'grep -qE "state.: .(ARMED|APPLIED)" /var/lib/latchkey/transaction.json 2>/dev/null'
+    host.run(f"timeout 250 sh -c {shlex.quote(f'until {there}; do sleep 0.02; done')}", check=False)
     found = place.state(host)
     if found.get("state") in _OPEN and not over.is_set():
         host.freeze(frozen=True)

@@ -135,7 +135,10 @@ def _heal(run: Run) -> None:
 
 
 def _shell(command: str) -> Callable[[Run], None]:
-    return lambda run: run.place.run(command, check=False) and None
+    def action(run: Run) -> None:
+        run.place.run(command, check=False)
+
+    return action
 
 
 def _loop(body: str, after_deadline: float) -> Callable[[Run], None]:
@@ -162,11 +165,9 @@ def _read_only(run: Run) -> None:
 
 
 def _then_empty(run: Run, command: str) -> None:
-    run.background("sleep 0.2", 0) if False else None
-    seconds = 4.0
     if run.fault.process:
         run.release()
-    run.until(seconds)
+    run.until(4)
     run.place.run(command)
 
 
