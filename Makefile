@@ -4,9 +4,9 @@
 MAKEFLAGS += --no-print-directory
 STEPS = .venv/new/bin/python tests/tools/steps.py
 
-export INVENTORY CORE ARGS
+export INVENTORY CORE ARGS HOST
 
-.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e faults table hosts-down ssh clean
+.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e faults selftest table hosts-down ssh clean
 
 help:  ## this list
 	@echo 'make TARGET [VARIABLE=...]'
@@ -54,6 +54,10 @@ faults: venv  ## whatever may die while a host is changed: all of it, an hour (m
 	@tests/hosts/hosts setup
 	@tests/hosts/hosts build
 	@.venv/new/bin/python tests/faults/faults $(ARGS)
+
+selftest:  ## HOST=user@host: a throw-away AlmaLinux VM of yours is locked out, killed, rebooted, and has to come back
+#: ARGS='--power-on "virsh start NAME"'  what switches it on again; --help lists the other options
+	@tests/tools/selftest
 
 hosts:  ## build and start the three stock test hosts alma8, alma9, alma10
 	@tests/hosts/hosts setup
