@@ -3,15 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One virtual machine: its files, its qemu, and when it is ready."""
 
+import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from testhosts.common import ToolError, locked, run
@@ -125,27 +127,35 @@ class Machine:
 
     def kill(self) -> None:
         """Cut the power."""
-        pid = self.pid
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-            self._gone(10)
+        if self.pid:
+            with self._ending(10) as qemu:
+                signal.pidfd_send_signal(qemu, signal.SIGKILL)
 
     def poweroff(self) -> None:
         """Shut it down from inside and wait until it is off."""
-        self.execute("systemctl", "--no-block", "poweroff")
-        if not self._gone(120):
-            raise ToolError(f"{self.name} has not switched itself off; see {self.directory}/console")
+        with self._ending(READY_SECONDS):
+            self._ask("poweroff")
 
-    def _gone(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while self.pid and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return not self.pid
+    def _ask(self, verb: str) -> None:
+        # The shell inside may be gone before it has answered.
+        with contextlib.suppress(talk.Silent):
+            self.execute("systemctl", "--no-block", verb)
+
+    @contextlib.contextmanager
+    def _ending(self, seconds: float) -> Iterator[int]:
+        """Wait at the end until its qemu has ended and let go of its files; give the body a handle of it."""
+        qemu = os.pidfd_open(self.pid)
+        try:
+            yield qemu
+            if not select.select([qemu], [], [], seconds)[0]:
+                raise ToolError(f"{self.name} has not gone off after {seconds:.0f} s; see {self.directory}/console")
+        finally:
+            os.close(qemu)
 
     def reboot(self) -> None:
         """Shut it down from inside, let it boot again, and wait until it is ready."""
         before = self.boot_id()
-        self.execute("systemctl", "--no-block", "reboot")
+        self._ask("reboot")
         self.wait(lambda: self.boot_id() != before)
         self.wait_ready()
 
