@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two actors at once on one host, switched from one to the other at every step that the other can see.
 
-Each actor is a thread, and only one runs at a time: who, and for how long, is what a schedule says. For Python 3.6, too.
+Each actor is a thread, and only one runs at a time: who, and for how long, is what a schedule says. Python 3.6, too.
 """
 
 import collections
