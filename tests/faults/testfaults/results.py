@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .catalog import Fault
+from .catalog import Fault, every
 from .place import ROOT, digest, locked, tree_bytes
 
 FILE = ROOT / "build" / "faults.json"
@@ -45,6 +45,10 @@ class Results:
         if self._any_product or there["product"] == self._data["product"]:
             for name in ("faults", "controls", "unguarded"):
                 self._data[name] = {**there.get(name, {}), **self._data[name]}
+            # Steps that the product no longer takes are no faults any more.
+            ids = {one.id for one in every()}
+            for name in ("faults", "controls"):
+                self._data[name] = {key: value for key, value in self._data[name].items() if key in ids}
 
     def survived(self, fault: Fault) -> bool:
         """Say whether a fault was survived already."""
