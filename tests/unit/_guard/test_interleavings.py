@@ -74,7 +74,7 @@ def test_every_history_after_all_writes(host):
 
 
 def test_every_history_with_two_deaths(host):
-    names = ("write", "alice", "cancel", "guardian", "deadline", "restart")
+    names = ("alice", "cancel", "guardian", "deadline", "restart")
     deaths = ("guardian", "restart") if not LONG else names
     assert explore(host, 3, 2, names=names, written=True, operators=("alice",), deaths=deaths) > 1000
 
@@ -115,9 +115,11 @@ class Scene:
         return self.host.reload(self.armed.id)
 
     def expire(self):
-        """Let the deadline pass, and the guardian see it."""
+        """Let the deadline pass, and the guardian see it; returns how it stood then."""
+        stood = self.host.state()["state"]
         self.host.past_deadline()
         self.host.guardian()
+        return stood
 
     def actor(self, name):
         """Return one who acts; the guardian is known by its name."""
@@ -183,7 +185,8 @@ def freeze(scene, name):
         began = host.machine.clock
         done = races.Race(host, actors, [(0, point)], frozen=(0, point)).run()
         took = host.machine.clock - began - (arm.LONGEST + 60)
-        if took > 20:
+        # Clearing away is in no hurry.
+        if took > 20 and done["guardian"].said in guardian.OPEN + (guardian.REVERTING,):
             raise histories.Broken("%s stopped at point %d: the way back took %g s" % (name, point, took))
         hold(scene, [one.said for one in done.values()], "%s stopped at point %d" % (name, point))
     print("\n%s: stopped at each of %d points" % (name, points))
