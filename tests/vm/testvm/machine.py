@@ -106,7 +106,20 @@ class Machine:
         """Start its qemu, with a saved state if one is named."""
         base = Path((self.directory / "image").read_text(encoding="ascii"))
         argv = self._argv(base) + (["-loadvm", saved] if saved else [])
-        run(argv)
+        log = self.directory / "qemu.log"
+        with open(log, "ab") as words:
+            qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True)
+        # A saved state is in place when qemu answers.
+        while not (self.directory / "pid").exists() or not self._answers():
+            if qemu.poll() is not None:
+                raise ToolError(f"qemu has not started: {log.read_text(errors='replace')[-1000:]}")
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(talk.qmp(self.directory / "qmp", "query-status")["running"])
+        except talk.Silent:
+            return False
 
     def _argv(self, base: Path) -> list[str]:
         """Return qemu's command line. cache=writeback: what the guest has flushed survives a kill of qemu."""
@@ -122,7 +135,7 @@ class Machine:
         for number in range(talk.PORTS):
             argv += ["-chardev", f"socket,id=exec{number},path={own}/exec{number},server=on,wait=off"]
             argv += ["-device", f"virtserialport,chardev=exec{number},name=latchkey.exec.{number}"]
-        argv += ["-qmp", f"unix:{own}/qmp,server=on,wait=off", "-pidfile", str(own / "pid"), "-daemonize"]
+        argv += ["-qmp", f"unix:{own}/qmp,server=on,wait=off", "-pidfile", str(own / "pid")]
         return argv
 
     def kill(self) -> None:
@@ -199,7 +212,7 @@ class Machine:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if not self.pid:
-                raise ToolError(f"{self.name} has gone off; see {self.directory}/console")
+                raise ToolError(f"{self.name} has gone off; see console and qemu.log in {self.directory}")
             try:
                 if condition():
                     return
