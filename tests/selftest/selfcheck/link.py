@@ -101,6 +101,13 @@ class Link:
             raise Unreachable(" ".join(done.stderr.split()) or "the console is gone")
         return done
 
+    def alive(self) -> bool:
+        """Say whether the console still answers."""
+        try:
+            return self.run("true", seconds=20).returncode == 0
+        except Unreachable:
+            return False
+
     # --- root ----------------------------------------------------------------------------------------------------
 
     def learn_sudo(self) -> bool:

@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ def main(words: Sequence[str]) -> int:
     # Short: sockets lie in it, and their paths end at 108 bytes.
     folder = Path(tempfile.mkdtemp(prefix="lkst-", dir="/tmp"))
     link = Link(options, folder, os.environ.get(PASSWORD))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     try:
         bench = meet(options, link)
         prepare(bench, link, folder)
@@ -57,6 +60,13 @@ def main(words: Sequence[str]) -> int:
     finally:
         link.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    # A second one would cut off what leaves the host as it was found.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def meet(options: Options, link: Link) -> Bench:
