@@ -20,12 +20,12 @@ OVER = guardian.OVER
 _TIMES = ("deadline", "last_write", "cap", "over", "began")
 _ANSWERS = ("COMMITTED", "TOO_LATE", "REVERTED")
 
-Place = collections.namedtuple("Place", "kept written crashes said restarted")
+Place = collections.namedtuple("Place", "kept written crashes said restarted heard")
 Place.__doc__ = """Where a history has led: the host, how many writes were made (the reload is the last), how many
-actors were killed, what was answered, and whether the host was restarted."""
+actors were killed, what was answered, whether the host was restarted, and who has confirmed since the last write."""
 
 
-class Broken(AssertionError):
+class Broken(onehost.Endless):
     """The promise did not hold; says after which history."""
 
 
@@ -45,7 +45,8 @@ class Explorer:
         self.mortal = more.get("deaths") or [name for name, _do in self.actors if name != "deadline"]
         self.before = host.guarded()
         self.armed = host.arm(more.get("operators") or ("alice", "bob"))
-        self.start = Place(host.keep(), 0, 0, frozenset(), False)
+        self.start = Place(host.keep(), 0, 0, frozenset(), False, frozenset())
+        self.operators = frozenset(self.host.state()["operators"])
         if more.get("written"):
             for number in range(len(WRITES) + 1):
                 self._write(self.start._replace(written=number))
@@ -70,20 +71,26 @@ class Explorer:
     def _write(self, place):
         if place.written > len(WRITES):
             return None
+        late = self.late()
         if place.written == len(WRITES):
-            self.host.reload(self.armed.id)
+            problem = self.host.reload(self.armed.id)
         else:
-            self.host.write(self.armed.id, place.written)
+            problem = self.host.write(self.armed.id, place.written)
+        if late and problem is None:
+            raise Broken("a write after the deadline")
         return ""
 
     def _confirm(self, uid, place, stale=False, nonce=None):
         state = self.host.state()
+        late = self.late() and state["state"] in guardian.OPEN
         session = guardian.Session(uid, state["last_write"] - 1 if stale else self.host.machine.clock)
         done = guardian.confirm(self.host.at, self.armed.id, nonce or self.armed.nonce, session)
         if (stale or nonce) and done["answer"] in ("WAITING_FOR", "COMMITTED"):
             over = state["state"] in (guardian.COMMITTING, guardian.COMMITTED)
             if nonce or not over:
                 raise Broken("it was confirmed by who may not")
+        if late and done["answer"] != "TOO_LATE" and not stale and not nonce:
+            raise Broken("confirmed after the deadline")
         return done["answer"] if done["answer"] in _ANSWERS else ""
 
     def _cancel(self, place):
@@ -92,7 +99,9 @@ class Explorer:
         return {"REVERTED": "REVERTED", "TOO_LATE": "COMMITTED"}.get(done["answer"], "")
 
     def _extend(self, place):
-        guardian.extend(self.host.at, self.armed.id, 60)
+        late = self.late()
+        if guardian.extend(self.host.at, self.armed.id, 60)["answer"] == "EXTENDED" and late:
+            raise Broken("extended after the deadline")
         return ""
 
     def _guardian(self, place):
@@ -166,7 +175,9 @@ class Explorer:
                 yield "%s!%d" % (name, number), self._after(place, kept, name, None)
 
     def _after(self, place, kept, name, said):
-        place = place._replace(kept=kept, restarted=place.restarted or name == "restart")
+        heard = place.heard if _last_write(kept) == _last_write(place.kept) else frozenset()
+        heard |= {name} & self.operators
+        place = place._replace(kept=kept, heard=heard, restarted=place.restarted or name == "restart")
         if said is None:
             place = place._replace(crashes=place.crashes + 1)
         elif name == "write":
@@ -177,13 +188,13 @@ class Explorer:
 
     def _recorder(self, deaths):
         """Return what notes the host as it is at each step: that is what a kill there leaves."""
-        last = []
+        last = ["", None]
 
         def note(what, arguments, more):
-            kept = self.host.keep()
-            if not last or last[-1] != kept:
-                last[:] = [kept]
+            kept = last[1] if last[0] in ("fsync", "fchown") else self.host.keep()
+            if last[1] != kept:
                 deaths.append((self.host.steps.seen, kept))
+            last[:] = [what, kept]
             if what == "write":
                 torn = _torn(self.host, kept, *arguments)
                 deaths.append((self.host.steps.seen, torn))
@@ -206,7 +217,8 @@ class Explorer:
                 if state is not None:
                     data = json.dumps([one for one in sorted(state.items()) if one[0] not in _TIMES]).encode()
             told.append((path, mode, data))
-        text = repr((told, late, guards, read, runs, place.written, place.crashes, place.restarted, sorted(place.said)))
+        people = (place.written, place.crashes, place.restarted, sorted(place.heard), sorted(place.said))
+        text = repr((told, late, guards, read, runs, people))
         return hashlib.md5(text.encode()).digest()
 
     # --- the promise ------------------------------------------------------------------------------------------------
@@ -226,12 +238,15 @@ class Explorer:
         host = self.host
         first = host.state()["state"]
         kept = host.guarded()
+        if first in (guardian.COMMITTING, guardian.COMMITTED) and place.heard != self.operators:
+            raise Broken("it is committed, and confirmed by %s only" % sorted(place.heard))
         if restart:
             host.restart()
         else:
             host.past_deadline()
         for _turn in range(6):
-            host.guardian()
+            if host.machine.guards:
+                host.guardian()
         check(host, self.before, first, kept, place.said, restarted=restart or place.restarted)
 
 
@@ -264,6 +279,10 @@ def check(host, before, first, kept, said, restarted=False):
     # Of what is kept, the reload is an act of its own.
     if not host.machine.runs or (not committed and host.machine.read != host.configuration()):
         raise Broken("sshd has not read what is there")
+
+
+def _last_write(kept):
+    return json.loads(kept[0]["var/latchkey/transaction.json"][1].decode())["last_write"]
 
 
 def _torn(host, kept, handle, data):

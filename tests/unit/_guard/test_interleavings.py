@@ -60,23 +60,24 @@ def explore(host, depth, crashes, **more):
 
 
 def test_every_history_without_a_death(host):
-    assert explore(host, 6 if LONG else 5 if NEW else 4, 0) > 9000
+    assert explore(host, 6 if LONG else 4, 0) > 9000
 
 
 def test_every_history_with_one_death_at_any_step(host):
-    assert explore(host, 4 if LONG else 3 if NEW else 2, 1) > 1900
+    names = None if LONG else ("write", "alice", "bob", "cancel", "guardian", "deadline", "restart")
+    assert explore(host, 4 if LONG else 3 if NEW else 2, 1, names=names) > 1000
 
 
 def test_every_history_after_all_writes(host):
     """What happens to a host that is changed and not confirmed yet is what matters most."""
-    names = ("alice", "bob", "cancel", "guardian", "deadline", "restart")
-    assert explore(host, 4 if LONG else 3 if NEW else 2, 1, names=names, written=True) > 600
-
-
-def test_every_history_with_two_deaths(host):
     names = ("alice", "cancel", "guardian", "deadline", "restart")
-    deaths = ("guardian", "restart") if not LONG else names
-    assert explore(host, 3, 2, names=names, written=True, operators=("alice",), deaths=deaths) > 1000
+    assert explore(host, 4 if LONG else 3 if NEW else 2, 1, names=names, written=True, operators=("alice",)) > 600
+
+
+@pytest.mark.skipif(not NEW and not LONG, reason="seen on the newest Python")
+def test_every_history_with_two_deaths(host):
+    names = ("alice", "guardian", "deadline", "restart")
+    assert explore(host, 3 if LONG else 2, 2, names=names, written=True, operators=("alice",)) > 1000
 
 
 # ---- at once ---------------------------------------------------------------------------------------------------------
@@ -127,9 +128,19 @@ class Scene:
 
 
 PAIRS = [
-    ("confirm", "expire"), ("confirm", "cancel"), ("confirm", "confirm"), ("cancel", "expire"), ("cancel", "cancel"),
-    ("write", "expire"), ("write", "cancel"), ("write", "confirm"), ("reload", "expire"), ("reload", "confirm"),
-    ("extend", "expire"), ("extend", "confirm"), ("extend", "cancel"),
+    ("confirm", "expire"),
+    ("confirm", "cancel"),
+    ("confirm", "confirm"),
+    ("cancel", "expire"),
+    ("cancel", "cancel"),
+    ("write", "expire"),
+    ("write", "cancel"),
+    ("write", "confirm"),
+    ("reload", "expire"),
+    ("reload", "confirm"),
+    ("extend", "expire"),
+    ("extend", "confirm"),
+    ("extend", "cancel"),
 ]
 
 
@@ -245,8 +256,11 @@ def finish_late(host, bound):
 
 
 def broken_decide(real):
-    return lambda state, now, rebooted: guardian.WAIT if real(state, now, rebooted=rebooted) == guardian.REVERT else (
-        real(state, now, rebooted=rebooted))
+    return lambda state, now, rebooted: (
+        guardian.WAIT
+        if real(state, now, rebooted=rebooted) == guardian.REVERT
+        else (real(state, now, rebooted=rebooted))
+    )
 
 
 def commit_is_taken_back(real):
@@ -365,6 +379,10 @@ def after_writes(host, depth=2):
     by_histories(host, depth, written=True)
 
 
+def alice_and_the_clock(host):
+    by_histories(host, names=("alice", "deadline"))
+
+
 def pair(*names):
     return lambda host: run_pair(Scene(host, written=len(WRITES) - 1), names, 1)
 
@@ -375,9 +393,9 @@ def stopped(name):
 
 MUTANTS = [
     (guardian, "decide", broken_decide, by_histories, "is not over"),
-    (guardian, "decide", commit_is_taken_back, after_writes, "COMMITTED"),
+    (guardian, "decide", commit_is_taken_back, after_writes, "for ever"),
     (guardian, "rebooted", forget_reboots, after_writes, "is not over|nobody|mix|left"),
-    (guardian, "_confirm_problem", without_lateness, pair("confirm", "expire"), "COMMITTED|left|mix"),
+    (guardian, "_confirm_problem", without_lateness, alice_and_the_clock, "after the deadline"),
     (guardian, "_confirm_problem", old_sessions_too, by_histories, "who may not"),
     (guardian, "_confirm_problem", any_nonce, by_histories, "who may not"),
     (guardian, "_remove_units", nothing, by_histories, "left"),
@@ -386,13 +404,14 @@ MUTANTS = [
     (guardian, "_restore_root", all_but_one_file, after_writes, "mix"),
     (guardian, "_restore_home", lambda real: lambda *unused: "", after_writes, "mix"),
     (guardian, "_dress", modes_stay, after_writes, "mix"),
-    (guardian, "locked", no_lock, pair("confirm", "cancel"), ""),
+    (guardian, "locked", no_lock, pair("confirm", "cancel"), None),
     (guardian, "locked", no_write_lock, pair("write", "expire"), "mix"),
     (guardian, "locked", patient, stopped("write"), "wait for each other|took"),
-    (guardian, "locked", no_revert_lock_for_arm, lambda host: arm_twice(host, 1), ""),
-    (guardian, "locked", no_revert_lock_for_arm, lambda host: finish_late(host, 1), ""),
-    (fence.Fence, "_open_state", always_open, pair("write", "cancel"), "mix"),
-    (guardian, "save", committed_before_all_have, after_writes, ""),
+    (guardian, "locked", no_revert_lock_for_arm, lambda host: arm_twice(host, 1), None),
+    (guardian, "locked", no_revert_lock_for_arm, lambda host: finish_late(host, 1), None),
+    (fence.Fence, "_open_state", always_open, pair("write", "cancel"), "mix|not over"),
+    (fence.Fence, "_open_state", not_late, by_histories, "write after the deadline"),
+    (guardian, "save", committed_before_all_have, after_writes, "confirmed by"),
     (snapshot, "_absent", lambda real: lambda *unused: [], after_writes, "mix"),
 ]
 
@@ -404,5 +423,5 @@ MUTANTS = [
 def test_a_broken_guard_is_noticed(monkeypatch, where, name, change, look, words):
     with one_host() as host:
         monkeypatch.setattr(where, name, change(getattr(where, name)))
-        with pytest.raises(histories.Broken, match=words):
+        with pytest.raises(onehost.Endless, match=words):
             look(host)
