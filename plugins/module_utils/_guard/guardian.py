@@ -900,6 +900,7 @@ def _restore_as_owner(state: State, entry: Entry, before: Tuple[bytes, str]) -> 
     if directory is None:
         if not os.path.isdir(entry["home"]):
             return _without_home(entry)
+        _remove_made(entry)
         return "" if entry["kind"] == "missing" else "left alone: the way to it has changed"
     note = ""
     try:
@@ -914,12 +915,18 @@ def _restore_as_owner(state: State, entry: Entry, before: Tuple[bytes, str]) -> 
         os.fsync(directory)
     finally:
         os.close(directory)
+    _remove_made(entry)
+    return note
+
+
+def _remove_made(entry: Entry) -> None:
+    """Remove directories that were made for a file, where nothing else has come to lie in them."""
     for path in entry.get("absent", []) if entry.get("wrote") else []:
         above = walk(dict(entry, path=path))
         if above is not None:
             _remove(above, os.path.basename(path), "dir")
+            os.fsync(above)
             os.close(above)
-    return note
 
 
 def _without_home(entry: Entry) -> str:
@@ -1107,10 +1114,24 @@ def _rehearse_home(state: State, entry: Entry) -> str:
     directory = walk(entry)
     if directory is not None:
         try:
-            _probe(directory, state, dict(observe(directory, "."), xattrs={}))
+            _probe_home(directory, state)
         finally:
             os.close(directory)
     return ""
+
+
+def _probe_home(directory: int, state: State) -> None:
+    """Write without a name, so that nothing stays in a home where the power goes; not every file system can."""
+    try:
+        handle = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    except OSError:
+        _probe(directory, state, dict(observe(directory, "."), xattrs={}))
+        return
+    try:
+        _write_all(handle, b"rehearsal\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _probe(directory: int, state: State, like: Entry) -> None:
@@ -1192,6 +1213,7 @@ def _leave_directories(state: State) -> None:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 _sweep(handle)
+                os.fsync(handle)
             finally:
                 os.close(handle)
 
@@ -1215,7 +1237,8 @@ def _sweep(directory: int) -> None:
 def _file_away(places: Places, state: State) -> None:
     """Keep the record, and of what was committed the copies of root's files; those of users are forgotten."""
     target = os.path.join(places.history, state["id"])
-    os.makedirs(target if state["state"] == COMMITTED else places.history, 0o700, exist_ok=True)
+    for directory in [places.history] + ([target] if state["state"] == COMMITTED else []):
+        os.makedirs(directory, 0o700, exist_ok=True)
     for entry in state["entries"]:
         forgotten = any(entry.get(name) for name in ("account", "forget", "untouched"))
         if state["state"] == COMMITTED and entry.get("copy") and not forgotten:
@@ -1242,9 +1265,12 @@ def unit_files(places: Places) -> List[str]:
 
 def _remove_units(at: Site) -> None:
     there = [path for path in unit_files(at.places) if os.path.lexists(path)]
-    for path in there:
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
+    for path in unit_files(at.places):
+        with contextlib.suppress(FileNotFoundError):
+            if path in there:
+                os.unlink(path)
+            # Also where it is gone: whoever removed it may have died before this.
+            sync_directory(os.path.dirname(path))
     for directory in {os.path.dirname(path) for path in there} - {at.places.units}:
         with contextlib.suppress(OSError):
             os.rmdir(directory)
