@@ -242,6 +242,8 @@ class Explorer:
             raise Broken("it is committed, and confirmed by %s only" % sorted(place.heard))
         if restart:
             host.restart()
+            if first in guardian.OPEN:
+                check_boot(host, self.before)
         else:
             host.past_deadline()
         for _turn in range(6):
@@ -283,6 +285,13 @@ def check(host, before, first, kept, said, restarted=False):
 
 def _last_write(kept):
     return json.loads(kept[0]["var/latchkey/transaction.json"][1].decode())["last_write"]
+
+
+def check_boot(host, before):
+    """Hold a host that was started anew against the promise: sshd has never seen what nobody confirmed."""
+    wanted = tuple(sorted((path, what) for path, what in before.items() if path.startswith("etc/")))
+    if host.machine.read != wanted:
+        raise Broken("sshd has started with what nobody confirmed")
 
 
 def _torn(host, kept, handle, data):

@@ -9,9 +9,7 @@ last part breaks the guard on purpose, to see that each rule would notice.
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 
 import pytest
 
@@ -32,21 +30,9 @@ LONG = bool(os.environ.get("LATCHKEY_LONG"))
 NEW = sys.version_info >= (3, 10)
 
 
-@contextlib.contextmanager
-def one_host():
-    """Give a host in a directory that needs no disk."""
-    root = tempfile.mkdtemp(prefix="latchkey-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    host = onehost.Host(os.path.realpath(root))
-    try:
-        with onehost.alone(host):
-            yield host
-    finally:
-        shutil.rmtree(root)
-
-
 @pytest.fixture
 def host():
-    with one_host() as found:
+    with onehost.one_host() as found:
         yield found
 
 
@@ -421,7 +407,7 @@ MUTANTS = [
 )
 @pytest.mark.skipif(not NEW and not LONG, reason="seen on the newest Python")
 def test_a_broken_guard_is_noticed(monkeypatch, where, name, change, look, words):
-    with one_host() as host:
+    with onehost.one_host() as host:
         monkeypatch.setattr(where, name, change(getattr(where, name)))
         with pytest.raises(onehost.Endless, match=words):
             look(host)
