@@ -7,7 +7,7 @@ import os
 import pwd
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from .._errors import HostError, Refused
+from .._errors import HostError, LatchkeyError, Refused
 from .._guard import arm, guardian, rehearsal, snapshot
 from .._host.host import Host
 from .._openssh.sshd_tree import Tree
@@ -82,15 +82,22 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
         # What writes in check mode has no transaction: to them its id is empty.
         armed = arm.Armed("", "", wish.timeout, arm.check(wish, at)) if check_mode else arm.arm(host, wish, at)
-        stage = _stage(params["rehearse"], tree, host) if armed.id else None
+        stage = _stage(armed.id, params["rehearse"], tree, host) if armed.id else None
     handle = dict(id=armed.id, nonce=armed.nonce, timeout=armed.seconds)
     told = dict(changed=True, transaction=handle, touches=list(armed.paths), operators=list(operators))
     return dict(told, stage=stage._asdict()) if stage else told
 
 
-def _stage(name: Optional[str], tree: Optional[Tree], host: Host) -> Optional[rehearsal.Stage]:
+def _stage(identifier: str, name: Optional[str], tree: Optional[Tree], host: Host) -> Optional[rehearsal.Stage]:
     """Make the stage for a rehearsal; where sshd's configuration stays there is nothing to rehearse."""
-    return rehearsal.start(host, tree, host.account(name)) if name and tree is not None else None
+    if not name or tree is None:
+        return None
+    try:
+        return rehearsal.start(host, tree, host.account(name))
+    except LatchkeyError:
+        # Nobody gets to know its nonce any more.
+        guardian.cancel(guardian.Site(), identifier, "its rehearsal could not be prepared")
+        raise
 
 
 def _named(path: str) -> snapshot.Touch:
