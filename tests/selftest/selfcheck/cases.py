@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import judge, power, report
-from .bench import LONG, PROOF, Bench, Broken, NotRun
+from .bench import DROPINS, LONG, PROOF, Bench, Broken, NotRun
 from .runs import PLAYS, ROOT, Run
 
 PLAYBOOKS = ROOT / "playbooks"
 _HARMLESS = {"MaxAuthTries": 4}
 # Whoever logged in by password or wrote lines that win is no matter on a throw-away machine.
 _HARDEN = {"harden_stranded": "report", "harden_foreign": "report", "harden_key_create": "false"}
-_DROPINS = "/etc/ssh/sshd_config.d"
 _BY_PASSWORD = {"password", "keyboard-interactive"}
 
 
@@ -169,7 +168,7 @@ def _go_back(bench: Bench) -> str:
     if run.rc != 0:
         raise Broken(f"revert.yml failed: {run.why}")
     stayed = ""
-    if _DROPINS not in bench.before and bench.host.do(f"rmdir {_DROPINS} 2>/dev/null && echo empty || true").strip():
+    if DROPINS not in bench.before and bench.host.do(f"rmdir {DROPINS} 2>/dev/null && echo empty || true").strip():
         # AlmaLinux 8 has no such directory; what was committed goes back by its files alone.
         stayed = " (but for the empty directory of drop-ins)"
     bench.as_before("COMMITTED")

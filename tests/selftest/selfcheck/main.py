@@ -154,6 +154,7 @@ def bring_back(bench: Bench) -> str:
         # Whatever happened: by its deadline the host lets its user in again.
         longest = max(bench.options.boot_seconds, bench.deadline + PROMISED - time.monotonic())
         bench.host.await_console(longest)
+        bench.tidy()
         bench.host.do("[ ! -x /usr/local/sbin/latchkey ] || /usr/local/sbin/latchkey revert; systemctl start sshd")
         changed = bench.host.differences(bench.before)
     except Unreachable as error:
