@@ -564,18 +564,33 @@ def restore(at: Site, state: State, *, homes: bool) -> _Found:
     found = _Found([], [])
     entries = [entry for entry in reversed(state["entries"]) if bool(entry.get("account")) == homes]
     entries.sort(key=lambda entry: entry.get("account") not in state["operators"])
-    for path in [entry["path"] for entry in reversed(entries) if entry["kind"] == "dir" and not homes]:
-        with contextlib.suppress(OSError):
-            os.mkdir(path, 0o700)
-    for entry in entries:
+    # Directories are there before what lies in them, and get their attributes after it.
+    steps = [(_make_directory, entry) for entry in reversed(entries) if entry["kind"] == "dir" and not homes]
+    steps += [(_restore_home if homes else _restore_root, entry) for entry in entries]
+    for step, entry in steps:
         try:
-            note = (_restore_home if homes else _restore_root)(at.places, state, entry)
+            note = step(at.places, state, entry)
         except (OSError, ValueError) as error:
             found.problems.append(f"{entry['path']}: {getattr(error, 'strerror', None) or error}")
             continue
         if note:
             found.notes.append(f"{entry['path']}: {note}")
     return found
+
+
+def _make_directory(places: Places, state: State, entry: Entry) -> str:
+    parent, name = os.path.split(entry["path"])
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        now = observe(directory, name)["kind"]
+        if now == "dir":
+            return ""
+        note = _keep(places, state, directory, name) if now == "file" else ""
+        _remove(directory, name, now)
+        os.mkdir(name, 0o700, dir_fd=directory)
+        return note
+    finally:
+        os.close(directory)
 
 
 def _restore_root(places: Places, state: State, entry: Entry) -> str:
@@ -613,18 +628,13 @@ def _restore_root(places: Places, state: State, entry: Entry) -> str:
 def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[int, str]) -> str:
     """Give a directory its owner and mode back; what appeared in it since is kept elsewhere, where names are known."""
     notes = []
-    now = observe(where[0], where[1])["kind"]
-    if now == "file":
-        notes.append(_keep(places, state, where[0], where[1]))
-    if now != "dir":
-        _remove(where[0], where[1], now)
-        os.mkdir(where[1], 0o700, dir_fd=where[0])
     handle = os.open(where[1], os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=where[0])
     try:
         if not _same(observe(where[0], where[1]), dict(entry, sha256="")):
             _dress(handle, entry)
         known = {os.path.basename(one["path"]) for one in state["entries"] if _lies_in(one, entry)}
-        known |= set(entry.get("names") or os.listdir(handle))
+        names = entry.get("names")
+        known |= set(os.listdir(handle) if names is None else names)
         for name in sorted(set(os.listdir(handle)) - known):
             if name.startswith(".latchkey-"):
                 continue
@@ -1038,6 +1048,8 @@ def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     at.machine.pause(_SETTLING)
     if done.status == 0 and _answers(at, unit, 5.0):
         return ""
+    # A unit that was started too often is stopped by a restart, and not started again (systemd.unit(5)).
+    at.machine.run(["systemctl", "reset-failed", name])
     done = at.machine.run(["systemctl", "restart", name], 60.0)
     if _answers(at, unit, 10.0):
         return ""

@@ -78,7 +78,8 @@ def _spread(touch: Touch) -> List[Touch]:
     """A directory stands for the files in it, too: what appears there can be told from what was there."""
     if touch.account is not None:
         return [touch]
-    touch = touch._replace(path=os.path.join(os.path.realpath(os.path.dirname(touch.path)), _name(touch.path)))
+    folder, name = os.path.split(touch.path.rstrip("/"))
+    touch = touch._replace(path=os.path.join(os.path.realpath(folder), name))
     found = [touch]
     if os.path.islink(touch.path) and os.path.isfile(touch.path):
         # Whoever writes it writes what it leads to.
@@ -91,10 +92,6 @@ def _spread(touch: Touch) -> List[Touch]:
     if len(found) > _MOST_FILES or touch.path.count("/") > _DEEPEST + 4:
         raise Refused(f"holds more than {_MOST_FILES} files", "name the files that change", touch.path)
     return found
-
-
-def _name(path: str) -> str:
-    return os.path.basename(path.rstrip("/"))
 
 
 def _take(places: guardian.Places, state: guardian.State, touch: Touch) -> None:
@@ -137,7 +134,7 @@ def _unsafe(directory: str) -> str:
 
 
 def _look(touch: Touch) -> Tuple[guardian.Entry, bytes]:
-    directory, name = os.path.dirname(touch.path), _name(touch.path)
+    directory, name = os.path.split(touch.path)
     if not os.path.isdir(directory):
         return dict(kind="missing", sha256="", path=touch.path, after=None, untouched=touch.untouched), b""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -90,7 +90,7 @@ def left(tmp_path):
 def test_a_stage_is_made_and_taken_away(run):
     asked, _answers, tmp_path = run
     planned = tree("Include /etc/ssh/sshd_config.d/*.conf\nPort 24\n", drop_in=b"UseDNS no\n")
-    stage = rehearsal.start(Host("-oBanner=/etc/my \"$HOME\" 100%"), planned, ADMIN, seconds=30)
+    stage = rehearsal.start(Host('-oBanner=/etc/my "$HOME" 100%'), planned, ADMIN, seconds=30)
     assert stage.why == "" and stage.socket == rehearsal.SOCKET and stage.seconds == 30
     root = os.path.join(rehearsal.ROOT, "etc", "ssh")
     with open(os.path.join(root, "sshd_config"), encoding="utf-8") as handle:
@@ -105,7 +105,9 @@ def test_a_stage_is_made_and_taken_away(run):
         assert "SocketUser=1000\nSocketMode=0600\n" in handle.read()
     # What ends it runs before anybody can come in.
     assert [one.split(" ", 1)[1] for one in asked] == [
-        "daemon-reload", "start " + rehearsal.END_UNIT, "start " + rehearsal.SOCKET_UNIT
+        "daemon-reload",
+        "start " + rehearsal.END_UNIT,
+        "start " + rehearsal.SOCKET_UNIT,
     ]
     rehearsal.stop()
     assert asked[-1].startswith("systemctl stop ") and left(tmp_path) == [] and not os.path.exists(rehearsal.ROOT)
