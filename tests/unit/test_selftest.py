@@ -96,6 +96,23 @@ def test_some_hosts_are_refused_whatever_is_said(judge, change, word):
     assert judge.refusal(FACTS, "2" * 32) == ""
 
 
+def test_rehearsals_of_an_earlier_selftest_are_no_logins_of_others(judge):
+    assert judge.signs_of_use(facts(logins=[["admin", "UNKNOWN", 9]]), "admin", "192.0.2.1") == []
+
+
+@pytest.mark.parametrize(
+    "said, path",
+    [
+        ("debug1: Server accepts key: /home/a b/key ED25519 SHA256:Abc explicit\ndebug1: x", "/home/a b/key"),
+        ("debug1: Server accepts key: /home/a/.ssh/id_rsa RSA SHA256:Abc", "/home/a/.ssh/id_rsa"),
+        ("debug1: Server accepts key: me@desk ED25519 SHA256:Abc agent", ""),
+        ("debug1: Authentications that can continue: publickey", ""),
+    ],
+)
+def test_the_key_that_opens_the_host_is_the_one_for_ansible(judge, said, path):
+    assert judge.key_file(said) == path
+
+
 @pytest.mark.parametrize("python, core", [("3.6.8", "2.16"), ("3.9.21", "new"), ("3.12.11", "new")])
 def test_each_host_gets_the_core_that_can_drive_it(judge, python, core):
     assert judge.core_for(python) == core

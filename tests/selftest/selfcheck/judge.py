@@ -21,6 +21,7 @@ BY_A_BOOT = {
 # What takes part in a login and in its way back; denials of others are counted only.
 _OURS = re.compile(r'latchkey|comm="(?:python3(?:\.\d+)?|platform-python\S*|sshd(?:-session|-auth)?|wall|sudo)"')
 _KEY = re.compile(r'(denied\s+\{[^}]*\}|comm="[^"]*"|scontext=\S+|tcontext=\S+|tclass=\S+)')
+_ACCEPTED = re.compile(r"Server accepts key: (?P<path>.+) \S+ SHA256:(?P<rest>.*)")
 _OTHERS_LOGINS, _DAYS = 3, 30
 # ssh, and what a fresh AlmaLinux may listen on: rpcbind, DHCPv6, LLMNR, Cockpit.
 _USUAL_PORTS = {22, 111, 546, 5355, 9090}
@@ -82,7 +83,8 @@ def _signature(line: str) -> tuple[str, ...]:
 def signs_of_use(facts: Mapping[str, Any], user: str, address: str) -> list[str]:
     """Return why a host looks as if somebody needs it; [] for one that looks like a throw-away."""
     signs = []
-    others = [one for one in facts["logins"] if (one[0], one[1]) != (user, address)]
+    # A rehearsal of ours logs in over a socket: sshd calls where that comes from UNKNOWN.
+    others = [one for one in facts["logins"] if (one[0], one[1]) != (user, address) and one[1] != "UNKNOWN"]
     if sum(times for _user, _address, times in others) > _OTHERS_LOGINS:
         who = sorted({f"{name} from {where}" for name, where, _times in others})
         signs.append(f"in the last week others logged in: {', '.join(who[:5])}")
@@ -112,10 +114,27 @@ def refusal(facts: Mapping[str, Any], controller: str) -> str:
     return ""
 
 
+def key_file(transcript: str) -> str:
+    """Return the file of the key that a server took, from what `ssh -v` says; '' for one that only an agent has."""
+    found = _ACCEPTED.search(transcript)
+    return "" if found is None or found.group("rest").endswith(" agent") else found.group("path")
+
+
 def core_for(python: str) -> str:
     """Return the ansible-core for a host: newer ones than 2.16 need Python 3.9 there."""
     major, minor = (int(part) for part in python.split(".")[:2])
     return "new" if (major, minor) >= (3, 9) else "2.16"
 
 
-__all__ = ["BY_A_BOOT", "Denials", "Entry", "core_for", "denials", "differences", "refusal", "signs_of_use", "tree"]
+__all__ = [
+    "BY_A_BOOT",
+    "Denials",
+    "Entry",
+    "core_for",
+    "denials",
+    "differences",
+    "key_file",
+    "refusal",
+    "signs_of_use",
+    "tree",
+]

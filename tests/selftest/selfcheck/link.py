@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from . import judge
 from .options import Options
 
 # An option that is named twice counts as it stands first (ssh_config(5)).
@@ -47,6 +48,8 @@ class Link:
         self._options, self._socket = options, folder / "console"
         self.password = password
         self._sudo = ""
+        # The key that opens the host, where it is a file: given, or seen to be taken at a brand-new login.
+        self.key = options.key
 
     # --- arguments -----------------------------------------------------------------------------------------------
 
@@ -148,6 +151,7 @@ class Link:
             return Attempt(False, False, "", f"no answer within {seconds:g} s")
         said = [line for line in done.stderr.splitlines() if not line.startswith(("debug1:", "OpenSSH_"))]
         reached = "Remote protocol version" in done.stderr
+        self.key = self.key or judge.key_file(done.stderr)
         return Attempt(done.returncode == 0, reached, done.stdout, " ".join(" ".join(said).split()))
 
     def offered(self) -> tuple[str, ...]:

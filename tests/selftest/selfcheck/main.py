@@ -49,6 +49,7 @@ def main(words: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
+        _chosen(options)
         bench = meet(options, link)
         prepare(bench, link, folder)
         return finish(bench, attempt_all(bench))
@@ -91,6 +92,9 @@ def meet(options: Options, link: Link) -> Bench:
             f"this host looks as if it is in use: {'; '.join(signs)}. Nothing was changed. "
             "If it may be thrown away, say so: --yes-throw-away"
         )
+    entered = host.enter()
+    if not entered.ok:
+        raise Refused(f"a brand-new login by key that becomes root does not work: {entered.said}")
     return Bench(options, host, facts)
 
 
@@ -180,9 +184,10 @@ def leave(bench: Bench, lost: str) -> Result:
 
 def finish(bench: Bench, results: Sequence[Result]) -> int:
     """Print the sum and keep it as data."""
-    FILE.parent.mkdir(exist_ok=True)
+    file = Path(bench.options.out or FILE)
+    file.parent.mkdir(exist_ok=True)
     told = report.data(bench.facts, results, datetime.date.today().isoformat())
-    FILE.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     say(report.last_line(bench.facts, results))
     return int(any(one.outcome == BROKEN for one in results))
 

@@ -27,6 +27,7 @@ class Options(NamedTuple):
     ignore: tuple[str, ...]
     throw_away: bool
     core: str
+    out: str
 
 
 def read(words: Sequence[str]) -> Options:
@@ -47,6 +48,7 @@ def read(words: Sequence[str]) -> Options:
     top.add_argument("--only", default="", metavar="CASE,...", help="these cases alone")
     top.add_argument("--ignore", action="append", default=[], metavar="GLOB", help="paths that others change meanwhile")
     top.add_argument("--core", default="", choices=("", "new", "2.16"), help="ansible-core; else what fits the host")
+    top.add_argument("--out", default="", metavar="FILE", help="where the results go; else build/selftest.json")
     asked = top.parse_args(words)
     user, _at, host = asked.host.rpartition("@")
     if not host or host.startswith("-") or user.startswith("-"):
@@ -67,6 +69,7 @@ def read(words: Sequence[str]) -> Options:
         ignore=tuple(asked.ignore),
         throw_away=asked.yes_throw_away,
         core=asked.core,
+        out=asked.out,
     )
 
 

@@ -55,8 +55,8 @@ class Runner:
         variables = {"ansible_host": options.host, "ansible_ssh_common_args": shlex.join(_common(options))}
         if options.user:
             variables["ansible_user"] = options.user
-        if options.key:
-            variables["ansible_ssh_private_key_file"] = str(Path(options.key).absolute())
+        if link.key:
+            variables["ansible_ssh_private_key_file"] = str(Path(link.key).expanduser().absolute())
         if link.password is not None:
             # In the environment of the runs alone, never in a file.
             variables["ansible_become_password"] = "{{ lookup('env', 'SELFTEST_BECOME_PASSWORD') }}"
