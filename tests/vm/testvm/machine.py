@@ -96,8 +96,13 @@ class Machine:
             (self.directory / "port").write_text(str(free.getsockname()[1]), encoding="ascii")
 
     def remove(self) -> None:
-        """Switch it off and remove it."""
+        """Switch it off and remove it, but for what it and its qemu said: build/vm/logs."""
         self.kill()
+        logs = BUILD / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        for name in ("console", "qemu.log"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.directory / name).replace(logs / f"{self.name}-{name}")
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # ---- power -------------------------------------------------------------------------------------------------------
