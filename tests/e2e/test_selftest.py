@@ -52,7 +52,8 @@ def test_the_promise_is_seen_to_hold_and_the_host_left_as_found(host: Host, desk
 
 
 def test_a_host_in_use_is_not_touched(host: Host, desk: Controller) -> None:
-    host.root('for i in 1 2 3 4; do logger -t sshd "Accepted publickey for bob from 192.0.2.9 port 4$i ssh2"; done; journalctl --sync')
+    line = "Accepted publickey for bob from 192.0.2.9 port 4$i ssh2"
+    host.root(f'for i in 1 2 3 4; do logger -t sshd "{line}"; done; journalctl --sync')
     before = host.tree()
     said, kept = selftest(host, desk)
     assert kept == {"exit": 2} and "bob from 192.0.2.9" in said and "--yes-throw-away" in said, said

@@ -373,7 +373,7 @@ def alone(host):
         (users, "run_as", lambda account, work: work()),
         (guardian, "as_user", lambda entry, work, seconds=5.0: work()),
         (snapshot, "_top", lambda folder: host.path("etc") if folder.startswith(host.path("etc")) else "/proc"),
-        (snapshot, "_account_fields", lambda account: _fields(account)),
+        (snapshot, "_account_fields", _fields),
         (units, "trust", lambda places: []),
         (units, "python", lambda: "/usr/bin/python3"),
         # As small as they can be: every host of a history is compared with every other.
@@ -384,7 +384,7 @@ def alone(host):
         (files, "unsafe", lambda path: ""),
         # One that is never alive: an actor that was killed here is no process that ended.
         (os, "getpid", lambda: 4999999),
-        (guardian, "_kill_holders", lambda path: host.killer(path)),
+        (guardian, "_kill_holders", host.killer),
     ]
     kept = [(module, name, getattr(module, name)) for module, name, _new in patches]
     for module, name, new in patches:

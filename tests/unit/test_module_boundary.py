@@ -119,7 +119,7 @@ def test_phases_and_check_mode(boundary, phase, applied, reported, check_mode):
 @pytest.mark.parametrize("given, known", [(None, ""), ("t1", "t1")])
 def test_writers_get_the_fence_of_the_transaction_they_name(boundary, given, known):
     boundary._facet_result(FakeModule(asked("all", given)), FakeFacet())
-    assert type(FakeHost.fence) is boundary.fence.Fence and FakeHost.fence.transaction == known
+    assert isinstance(FakeHost.fence, boundary.fence.Fence) and FakeHost.fence.transaction == known
 
 
 def test_nothing_to_do_is_no_change(boundary):

@@ -29,7 +29,7 @@ import stat
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 FORMAT = 1
 PREPARED, ARMED, APPLIED, COMMITTING, COMMITTED, REVERTING, REVERTED, REVERT_FAILED = (
@@ -103,6 +103,13 @@ class Places(NamedTuple):
         return os.path.join(self.base, "reserve")
 
 
+def write_line(text: str, stream: Optional[TextIO] = None) -> None:
+    """Write a line for whoever started this."""
+    stream = stream or sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
 class Program(NamedTuple):
     """What a program said and how it ended."""
 
@@ -158,7 +165,7 @@ class Machine:
         """Tell the journal, and everybody who is logged in; neither is waited for longer than a moment."""
         if os.environ.get("LATCHKEY_UNIT"):
             with contextlib.suppress(OSError):
-                print(f"latchkey: {text}", file=sys.stderr, flush=True)
+                write_line(f"latchkey: {text}", sys.stderr)
         else:
             self.run(["logger", "-t", "latchkey", "--", text], 2.0)
         self.run(["wall", f"latchkey: {text}"], 2.0)
@@ -1380,20 +1387,20 @@ _USAGE = """usage: latchkey COMMAND      (as root)
 def _show_status(at: Site, words: Sequence[str]) -> int:
     shown = status(at)
     if "--json" in words:
-        print(json.dumps(shown))
+        write_line(json.dumps(shown))
         return 0
     if shown["state"] == "NONE":
-        print("no transaction on this host")
+        write_line("no transaction on this host")
         return 0
-    print(f"{shown['state']}  {shown['id']}, begun {shown['began']} by {shown['by']}")
+    write_line(f"{shown['state']}  {shown['id']}, begun {shown['began']} by {shown['by']}")
     if "seconds_left" in shown:
         waiting = sorted(set(shown["operators"]) - set(shown["confirmed"]))
-        print(f"goes back in {shown['seconds_left']:.0f} s unless confirmed by: {', '.join(waiting)}")
+        write_line(f"goes back in {shown['seconds_left']:.0f} s unless confirmed by: {', '.join(waiting)}")
     for path in shown["paths"]:
-        print(f"  {path}")
+        write_line(f"  {path}")
     for line in [shown["reason"]] + shown["problems"] + shown["notes"]:
         if line:
-            print(f"  {line}")
+            write_line(f"  {line}")
     return 0
 
 
@@ -1406,10 +1413,10 @@ def _current(at: Site) -> str:
 
 def _say(answer: Dict[str, Any], good: Sequence[str], words: Sequence[str]) -> int:
     if "--json" in words:
-        print(json.dumps(answer))
+        write_line(json.dumps(answer))
     else:
         rest = [answer.get("reason"), ", ".join(answer.get("operators", [])), "; ".join(answer.get("problems", []))]
-        print("  ".join([answer["answer"]] + [str(one) for one in rest if one]))
+        write_line("  ".join([answer["answer"]] + [str(one) for one in rest if one]))
     return 0 if answer["answer"] in good else 1
 
 
@@ -1426,7 +1433,7 @@ def _revert(at: Site, words: Sequence[str]) -> int:
 
 def _hold(at: Site, words: Sequence[str]) -> int:
     if not words or not words[0].isdigit():
-        print(_USAGE, end="", file=sys.stderr)
+        sys.stderr.write(_USAGE)
         return 2
     return _say(extend(at, _current(at), float(words[0])), ("EXTENDED",), words)
 
@@ -1443,7 +1450,7 @@ def history(places: Places) -> List[State]:
 
 def _list(at: Site, words: Sequence[str]) -> int:
     for state in history(at.places):
-        print(f"{state['began']}  {state['id']}  {state['state']:9}  by {state['by']}  {state['reason']}")
+        write_line(f"{state['began']}  {state['id']}  {state['state']:9}  by {state['by']}  {state['reason']}")
     return 0
 
 
@@ -1456,17 +1463,17 @@ def main(words: Sequence[str], at: Optional[Site] = None) -> int:
     if words[:1] == ["watch"] or words[:1] == ["boot"]:
         return watch(at) if words[0] == "watch" else boot(at)
     if not words or words[0] not in commands:
-        print(_USAGE, end="", file=sys.stderr)
+        sys.stderr.write(_USAGE)
         return 2
     if os.geteuid() != 0:
-        print("latchkey: only root may ask: sudo /usr/local/sbin/latchkey", file=sys.stderr)
+        write_line("latchkey: only root may ask: sudo /usr/local/sbin/latchkey", sys.stderr)
         return 2
     try:
         return commands[words[0]](at, list(words[1:]))
     except (OSError, ValueError) as error:
-        print(f"latchkey: {error}", file=sys.stderr)
+        write_line(f"latchkey: {error}", sys.stderr)
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

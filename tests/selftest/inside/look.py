@@ -31,7 +31,9 @@ _EPOCH = re.compile(r"audit\((\d+)\.\d+:(\d+)\)")
 def said(*argv):
     """Return (status, output) of a program; 127 where there is none."""
     try:
-        done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
     except OSError:
         return 127, ""
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
@@ -188,7 +190,7 @@ def left():
         found += ["unit " + line.split()[0] for line in shown.splitlines() if line]
     for pattern in ("/etc/**/.latchkey-*", "/etc/systemd/system/**/latchkey-*", "/root/.latchkey-*"):
         found += glob.glob(pattern, recursive=True)
-    found += [path for path in glob.glob("/.latchkey-*") + glob.glob("/*/.latchkey-*")]
+    found += glob.glob("/.latchkey-*") + glob.glob("/*/.latchkey-*")
     found += [path for path in glob.glob("/run/latchkey/*") if not path.endswith(".lock")]
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         if b"/var/lib/latchkey/guardian.py" in text_of(path).encode():

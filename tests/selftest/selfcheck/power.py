@@ -90,7 +90,8 @@ def _until_done(command: str) -> None:
 def _hook(command: str) -> None:
     try:
         done = subprocess.run(
-            command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_HOOK_SECONDS
+            command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_HOOK_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise Unreachable(f"`{command}` did not end within {_HOOK_SECONDS} s") from error

@@ -46,6 +46,13 @@ def look(path):
     return info.st_mode, info.st_uid, info.st_gid, attributes, data
 
 
+def failing(reason):
+    """Return a system call that finds no room."""
+    def call(*_given, **_more):
+        raise OSError(errno.ENOSPC, reason)
+    return call
+
+
 def taken(at, state, *paths, **more):
     """Take paths into the snapshot of an armed transaction."""
     snapshot.take(at.places, state, [snapshot.Touch(path, **more) for path in paths])
@@ -290,7 +297,7 @@ def test_where_it_cannot_be_kept_at_all_the_way_back_comes_first(at, state, etc,
     taken(at, state, path)
     replaced(path)
     no_room_below(monkeypatch, at.places.base)
-    monkeypatch.setattr(os, "link", lambda *unused, **more: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(os, "link", failing("full"))
     problems, notes = back(at, state)
     assert problems == [] and "is lost (full)" in notes[0] and look(path)[4] == OLD
 
@@ -301,7 +308,7 @@ def test_on_a_full_disk_what_lies_ready_comes_back_all_the_same(at, state, etc, 
     taken(at, state, path)
     state["entries"][0]["wrote"] = [guardian.digest(NEW)]
     replaced(path)
-    monkeypatch.setattr(os, "write", lambda *unused: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(os, "write", failing("full"))
     assert back(at, state) == ([], []) and look(path)[4] == OLD
 
 
@@ -458,7 +465,7 @@ def test_a_directory_with_too_much_in_it_is_refused(at, state, etc):
 
 def test_no_room_for_the_snapshot_is_said(at, state, etc, monkeypatch):
     path = put(os.path.join(etc, "ssh", "sshd_config"))
-    monkeypatch.setattr(os, "write", lambda *unused: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
+    monkeypatch.setattr(os, "write", failing("no space"))
     with pytest.raises(HostError, match="the snapshot cannot be taken: no space"):
         taken(at, state, path)
 

@@ -185,7 +185,8 @@ def graph(monkeypatch, tmp_path):
     monkeypatch.setattr(jumps, "_option", lambda name, listed, variables: str(next(
         (variables[one] for one in listed if one in variables), "")))
 
-    def behind(host, hosts=HOSTS):
+    def behind(host, known=None):
+        hosts = HOSTS if known is None else known
         option = {"host": hosts[host].get("ansible_host")}.get
         action = types.SimpleNamespace(_connection=types.SimpleNamespace(get_option=option))
         task_vars = {"inventory_hostname": host, "hostvars": hosts, "groups": {"all": list(hosts)}}

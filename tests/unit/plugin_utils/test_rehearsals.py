@@ -44,7 +44,8 @@ def relay(tmp_path):
             server = threading.Thread(target=accept)
             server.start()
             argv = [sys.executable, "-I", "-S", "-c", rehearsals._RELAY, path]
-            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30, **stdin)
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30, check=False,
+                                  **stdin)
             server.join(30)
         return done.returncode, done.stdout, done.stderr
 
@@ -81,7 +82,8 @@ def test_the_relay_ends_with_sshd_though_the_client_is_still_there(relay):
 
 def test_a_relay_without_a_stage_says_so(tmp_path):
     argv = [sys.executable, "-I", "-S", "-c", rehearsals._RELAY, str(tmp_path / "none")]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
+                          check=False)
     assert done.returncode == 1
     assert done.stderr.decode().strip() == rehearsals.NOT_REACHED + " No such file or directory"
 
