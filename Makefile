@@ -6,7 +6,7 @@ STEPS = .venv/new/bin/python tests/tools/steps.py
 
 export INVENTORY CORE ARGS HOST
 
-.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e faults selftest table hosts-down ssh clean
+.PHONY: help harden test test-all venv lint unit differential sanity tarball hosts molecule e2e faults faults-vm selftest table hosts-down ssh clean
 
 help:  ## this list
 	@echo 'make TARGET [VARIABLE=...]'
@@ -54,6 +54,10 @@ faults: venv  ## whatever may die while a host is changed: all of it, an hour (m
 	@tests/hosts/hosts setup
 	@tests/hosts/hosts build
 	@.venv/new/bin/python tests/faults/faults $(ARGS)
+
+faults-vm: venv  ## the same on a virtual machine: SELinux enforcing, real restarts, power cuts, clocks; an hour or two
+#: ARGS=--list          as above
+	@.venv/new/bin/python tests/faults/faults --vm $(ARGS)
 
 selftest:  ## HOST=user@host: a throw-away AlmaLinux VM of yours is locked out, killed, rebooted, and has to come back
 #: ARGS='--power-on "virsh start NAME"'  what switches it on again; --help lists the other options

@@ -71,6 +71,14 @@ def test_there_are_enough() -> None:
     assert len([one for one in catalog.every() if one.possible]) >= 200
 
 
+def test_the_virtual_machine_meets_what_containers_cannot_show() -> None:
+    found = catalog.of_machine()
+    assert len({one.id for one in found}) == len(found)
+    assert len([one for one in found if one.kind == "power-cut"]) >= 12
+    assert {one.point for one in found if one.actor == "clock"} == {"ARMED", "APPLIED"}
+    assert {one.point for one in found if one.kind == "restarted"} == {"ARMED", "APPLIED", "COMMITTING", "REVERTING"}
+
+
 def test_every_scenario_is_there_and_used() -> None:
     assert {fault.scenario for fault in catalog.every()} == set(SCENARIOS)
 

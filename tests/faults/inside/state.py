@@ -46,7 +46,7 @@ def main():
         found = look()
         over = found.get("state", "REVERTED") in ("COMMITTED", "REVERTED") and not found["left"]
         if over or time.monotonic() > end:
-            print(json.dumps(dict(found, waited=waited)))
+            print(json.dumps(dict(found, waited=waited, clock=time.clock_gettime(7))))
             return
         waited = True
         time.sleep(0.1)

@@ -326,6 +326,35 @@ def _of_controllers(generation: int) -> Iterator[Fault]:
     yield make("COMMITTED", "handler", "not-flushed", "handler")
 
 
+# --- the virtual machine ---------------------------------------------------------------------------------------------
+
+CLOCK = ("forward-a-day", "back-a-day")
+# What a container cannot show comes first: a real restart, what was not synced being lost, a clock of its own.
+_ON_MACHINE = (
+    ("host", ("ARMED", "APPLIED", "COMMITTING", "REVERTING")),
+    ("nobody", ("APPLIED",)),
+    ("confirmer", ("APPLIED",)),
+    ("guardian", ("APPLIED",)),
+    ("manager", ("APPLIED",)),
+    ("sshd", ("APPLIED",)),
+)
+
+
+def of_machine() -> list[Fault]:
+    """Return the faults of the virtual machine, in the order in which they are run; SELinux enforces in all of them."""
+    states = [*_of_confirmers(10), *_of_states(10)]
+    states = [one for one in states if one.scenario in ("lockout", "committing", "late")]
+    found = [one for actor, points in _ON_MACHINE for one in states if one.actor == actor and one.point in points]
+    # Without a guardian no clock is looked at.
+    stepped = [
+        Fault(10, state, "clock", kind, "lockout", control=f"{state}/nothing")
+        for state in ("ARMED", "APPLIED")
+        for kind in CLOCK
+    ]
+    cuts = [one for one in _of_steps(10) if one.kind == "power-cut"]
+    return stepped + cuts + found
+
+
 def every() -> list[Fault]:
     """Return all faults, in the order in which they are run."""
     found = []

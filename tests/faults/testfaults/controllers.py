@@ -162,8 +162,7 @@ def _harden(run: Run, plan: dict[str, Any], sabotage: str) -> dict[str, Any]:
         if not desk.met("fault" if plan else "after-sshd_config-1"):
             raise Broken(f"the fault did not happen: {' '.join(desk.words())}: {desk.said()}")
         time.sleep(0.5)
-        deadline = place.state(run.place).get("deadline")
-        run.told = run.told._replace(deadline=deadline)
+        run.told = run.told._replace(deadline=place.here(place.state(run.place)))
         if run.fault.actor == "network":
             run.until(1)
             run.place.run(_HEAL)
@@ -189,7 +188,7 @@ def reply_is_lost(run: Run) -> dict[str, Any]:
     try:
         if not desk.met("before-plan-1"):
             raise Broken(f"nothing was confirmed: {' '.join(desk.words())}: {desk.said()}")
-        run.told = run.told._replace(deadline=place.state(run.place).get("deadline"))
+        run.told = run.told._replace(deadline=place.here(place.state(run.place)))
         run.until(1)
         run.place.run(_HEAL)
         desk.wait(90)

@@ -63,6 +63,8 @@ def check(
         login = places.log_in(place)
         if not login.root:
             raise Broken(f"the login does not work any more once it is {word}: {login.said}")
+    if denied := place.denials():
+        raise Broken(f"it is {word}, and SELinux denied: {denied[0]}")
     return {
         "state": word,
         "login_after_deadline": round(seconds, 1),

@@ -52,6 +52,8 @@ class Place(Protocol):
     name: str
     generation: int
     kind: str
+    # How much longer everything takes than on a container.
+    pace: int
 
     def run(
         self, command: str, *, stdin: bytes | None = None, check: bool = True
@@ -82,9 +84,26 @@ class Place(Protocol):
     def await_up(self) -> None:
         """Wait until sshd is up."""
 
+    def keep(self) -> None:
+        """Remember everything as it is now."""
+
+    def put_back(self) -> None:
+        """Bring it back to what was remembered, whatever happened to it."""
+
+    def denials(self) -> list[str]:
+        """Return what SELinux denied of ours since it was remembered."""
+
+    def reset(self) -> None:
+        """Make it new."""
+
+    def close(self) -> None:
+        """Take it down."""
+
 
 class StandIn:
     """A test host of tests/hosts."""
+
+    pace = 1
 
     def __init__(self, name: str) -> None:
         self._host = hosts.get(name)
@@ -152,6 +171,28 @@ class StandIn:
         """Wait until sshd is up."""
         hosts.await_sshd(self._host)
 
+    def keep(self) -> None:
+        """Remember every file."""
+        inside(self, "trees.py", "keep")
+
+    def put_back(self) -> None:
+        """Bring every file back, and end what runs."""
+        left = json.loads(inside(self, "trees.py", "restore"))
+        if left:
+            raise RuntimeError(f"{self.name} cannot be brought back: {left}")
+
+    def denials(self) -> list[str]:
+        """Return nothing: there is no SELinux in a container."""
+        return []
+
+    def reset(self) -> None:
+        """Make it new."""
+        hosts.reset(self.name, _quiet)
+
+    def close(self) -> None:
+        """Take it down."""
+        hosts.down([self.name], _quiet)
+
 
 def _quiet(_text: str) -> None:
     """Say nothing."""
@@ -177,7 +218,9 @@ def log_in(place: Place, command: str = "id -u", feed: str = "") -> Login:
     words = place.ssh(f"sudo -S -k -p '' -- {command}")
     text = f"{PASSWORDS[OPERATOR]}\n{feed}"
     try:
-        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=12, check=False)
+        done = subprocess.run(
+            words, input=text, capture_output=True, text=True, timeout=12 * place.pace, check=False
+        )
     except subprocess.TimeoutExpired:
         return Login(False, "the login did not end")
     root = done.returncode == 0 and (command != "id -u" or done.stdout.strip() == "0")
@@ -190,12 +233,17 @@ def shell_words(place: Place, command: str) -> str:
 
 
 def now() -> float:
-    """Return the boot clock; a container's is this machine's."""
+    """Return this machine's boot clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def here(said: dict[str, Any]) -> float | None:
+    """Return the deadline of what a host has just said, on this machine's boot clock; its own may be another."""
+    return None if said.get("deadline") is None else now() + said["deadline"] - said["clock"]
+
+
 def prepare(place: Place) -> None:
-    """Carry what runs on the host there, let the operator in by key, and remember how everything is."""
+    """Carry what runs on the host there, and let the operator in by key."""
     place.run(f"rm -rf {HERE}; mkdir -p -m 1777 {HERE}; tar -C {HERE} -xf -", stdin=_parcel())
     home = f"/home/{OPERATOR}/.ssh"
     place.run(
@@ -204,7 +252,6 @@ def prepare(place: Place) -> None:
         stdin=f"# mine\n{public_key()}\n".encode(),
     )
     place.run("echo '# the last line' >> /etc/ssh/sshd_config; systemctl reload sshd")
-    inside(place, "trees.py", "keep")
 
 
 def _parcel() -> bytes:
@@ -226,13 +273,6 @@ def inside(place: Place, program: str, *words: str) -> str:
 def tree(place: Place) -> dict[str, str]:
     """Return what everything on the host is."""
     return dict(json.loads(inside(place, "trees.py", "show")))
-
-
-def restore(place: Place) -> None:
-    """Bring the host back to what ``prepare`` left, whatever happened to it."""
-    left = json.loads(inside(place, "trees.py", "restore"))
-    if left:
-        raise RuntimeError(f"{place.name} cannot be brought back: {left}")
 
 
 def plan(place: Place, probe: dict[str, Any], *, clean: bool = True) -> None:

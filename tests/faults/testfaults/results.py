@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .catalog import Fault, every
+from .catalog import Fault, every, of_machine
 from .place import ROOT, digest, locked, tree_bytes
 
 FILE = ROOT / "build" / "faults.json"
 SHORT = ROOT / "build" / "faults-short.json"
+MACHINE = ROOT / "build" / "faults-vm.json"
 CODE = ("plugins/module_utils", "plugins/plugin_utils", "plugins/action", "plugins/modules")
 
 
@@ -46,7 +47,7 @@ class Results:
             for name in ("faults", "controls", "unguarded"):
                 self._data[name] = {**there.get(name, {}), **self._data[name]}
             # Steps that the product no longer takes are no faults any more.
-            ids = {one.id for one in every()}
+            ids = {one.id for one in (of_machine() if self.file == MACHINE else every())}
             for name in ("faults", "controls"):
                 self._data[name] = {key: value for key, value in self._data[name].items() if key in ids}
 
@@ -97,4 +98,4 @@ class Results:
             os.replace(fresh, self.file)
 
 
-__all__ = ["FILE", "SHORT", "Results", "product"]
+__all__ = ["FILE", "MACHINE", "SHORT", "Results", "product"]

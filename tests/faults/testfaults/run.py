@@ -40,6 +40,7 @@ class Known:
     def __init__(self, where: Place) -> None:
         self.place = where
         place.prepare(where)
+        where.keep()
         self.before = place.tree(where)
         self._new: dict[str, dict[str, str]] = {}
         self.new(lockout())
@@ -52,7 +53,7 @@ class Known:
             run.start(["arm", "apply server", "apply keys", "confirm"], desired)
             run.finish()
             self._new[name] = place.tree(self.place)
-            place.restore(self.place)
+            self.place.put_back()
         return self._new[name]
 
 
@@ -62,7 +63,7 @@ class Run:
     def __init__(self, known: Known, fault: Fault, *, guarded: bool) -> None:
         self.known, self.place, self.fault, self.guarded = known, known.place, fault, guarded
         self.told = Told()
-        self.timeout = TIMEOUT
+        self.timeout = TIMEOUT * known.place.pace
         self.transaction: dict[str, Any] = {}
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,7 +82,7 @@ class Run:
 
     def reached(self, seconds: float) -> bool:
         """Wait until the probe is where the plan says; False where that did not happen."""
-        loops = int(seconds / 0.05)
+        loops = int(seconds * self.place.pace / 0.05)
         script = f"i=0; while [ ! -e {HERE}/reached ]; do i=$((i+1)); [ $i -lt {loops} ] || exit 1; sleep 0.05; done"
         return self.place.run(script, check=False).returncode == 0
 
@@ -116,12 +117,15 @@ class Run:
 
     def armed(self) -> None:
         """Wait until the change is armed, or ends before that."""
-        event = self._next(40)
+        event = self._next(40 * self.place.pace)
         if event and event["event"] == "armed":
             self.transaction = {name: event[name] for name in ("id", "nonce", "timeout")}
-            self.told = self.told._replace(deadline=event["deadline"])
+            self._announced(event)
         else:
             raise Broken(f"it was not armed: {event or self._error()}")
+
+    def _announced(self, said: dict[str, Any]) -> None:
+        self.told = self.told._replace(deadline=place.here(said))
 
     def _error(self) -> str:
         assert self._process and self._process.stderr
@@ -133,13 +137,13 @@ class Run:
         except queue.Empty:
             return None
 
-    def finish(self, seconds: float = 40) -> list[dict[str, Any]]:
+    def finish(self) -> list[dict[str, Any]]:
         """Wait until the change has ended; returns what it said."""
         said = []
-        while (event := self._next(seconds)) is not None:
+        while (event := self._next(40 * self.place.pace)) is not None:
             said.append(event)
             if event["event"] == "armed":
-                self.told = self.told._replace(deadline=event["deadline"])
+                self._announced(event)
         if said and said[-1]["event"] == "confirmed":
             self.told = self.told._replace(answer=said[-1]["answer"])
         return said
@@ -171,8 +175,9 @@ class Run:
 
     def background(self, body: str, after_deadline: float) -> None:
         """Have root do something again and again on the host until so many seconds after the deadline."""
-        ends = int((self.told.deadline or place.now() + TIMEOUT) + after_deadline)
-        loop = f"while [ $(cut -d. -f1 /proc/uptime) -lt {ends} ]; do {body}; done"
+        seconds = int((self.told.deadline or place.now() + self.timeout) + after_deadline - place.now())
+        clock = "$(cut -d. -f1 /proc/uptime)"
+        loop = f"end=$(({clock} + {seconds})); while [ {clock} -lt $end ]; do {body}; done"
         self.place.run(f"setsid sh -c '{loop}' faults-loop >/dev/null 2>&1 </dev/null &")
 
     # --- the verdict -------------------------------------------------------------------------------------------------

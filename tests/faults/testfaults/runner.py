@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from . import place
 from .catalog import GENERATIONS, STEPS, Fault, steps
+from .emulated import Emulated
 from .judge import Broken
-from .place import HERE, StandIn, hosts, inventory, locked
+from .place import HERE, Place, StandIn, hosts, inventory, locked
 from .results import Results
 from .run import Known, Run, harmless
 from .scenarios import SCENARIOS
@@ -27,44 +27,54 @@ UNHARMED = "none"
 
 
 class Crew:
-    """Hosts and the threads that work on them."""
+    """Hosts and the threads that work on them. On a virtual machine it is one: two cores have no room for more."""
 
-    def __init__(self, results: Results, prefix: str, per_generation: int) -> None:
-        self._results, self._prefix, self._per_generation = results, prefix, per_generation
+    def __init__(self, results: Results, prefix: str, per_generation: int, *, machine: bool = False) -> None:
+        self._results, self._prefix, self._per_generation, self._machine = results, prefix, per_generation, machine
         self._said = threading.Lock()
-        self.names: list[str] = []
+        self._open: list[Place] = []
 
     def run(self, faults: Sequence[Fault]) -> None:
         """Run what is missing of these faults."""
-        threads = []
-        for generation in GENERATIONS:
-            mine: queue.SimpleQueue[Fault] = queue.SimpleQueue()
-            todo = [one for one in faults if one.generation == generation]
-            todo = [one for one in todo if not self._results.survived(one) or self._results.control(one) is None]
-            for one in todo:
-                mine.put(one)
-            for number in range(min(self._per_generation, len(todo))):
-                name = f"{self._prefix}{generation}{'abcdef'[number]}={generation}"
-                self.names.append(name)
-                threads.append(threading.Thread(target=self._work, args=(name, mine), daemon=True))
-        if self.names:
-            fresh(self.names)
+        todo = [one for one in faults if not self._results.survived(one) or self._results.control(one) is None]
+        queues: dict[int, queue.SimpleQueue[Fault]] = {}
+        for one in todo:
+            queues.setdefault(one.generation, queue.SimpleQueue()).put(one)
+        self._boot({generation: mine.qsize() for generation, mine in queues.items()})
+        threads = [
+            threading.Thread(target=self._work, args=(where, queues[where.generation]), daemon=True)
+            for where in self._open
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
+    def _boot(self, wanted: dict[int, int]) -> None:
+        """Boot hosts for so many faults of each generation, or bring those that are up back to their start state."""
+        if self._machine:
+            self._open = [Emulated(f"{self._prefix}vm") for _generation in wanted]
+            return
+        names = {
+            f"{self._prefix}{generation}{'abcdef'[number]}": generation
+            for generation, faults in wanted.items()
+            for number in range(min(self._per_generation, faults))
+        }
+        if names:
+            fresh([f"{name}={generation}" for name, generation in names.items()])
+            self._open = [StandIn(name) for name in names]
+
     def close(self) -> None:
         """Take the hosts down."""
-        if self.names:
-            hosts.down([name.partition("=")[0] for name in self.names], lambda text: None)
+        for one in self._open:
+            one.close()
 
     def say(self, text: str) -> None:
         """Print one line."""
         with self._said:
             print(text, flush=True)
 
-    def _work(self, name: str, mine: queue.SimpleQueue[Fault]) -> None:
+    def _work(self, where: Place, mine: queue.SimpleQueue[Fault]) -> None:
         known = None
         while True:
             try:
@@ -72,12 +82,12 @@ class Crew:
             except queue.Empty:
                 return
             try:
-                known = known or Known(StandIn(name.partition("=")[0]))
+                known = known or Known(where)
                 self._both(known, fault)
             except Exception:  # noqa: BLE001  (a test host that is broken must not end the others)
                 self.say(f"{fault.id:<70} could not be tried:\n{traceback.format_exc()}")
                 self._results.keep(fault, {"result": "could not be tried", "seconds": 0.0})
-                hosts.reset(name.partition("=")[0], lambda text: None)
+                where.reset()
                 known = None
 
     def _both(self, known: Known, fault: Fault) -> None:
@@ -101,7 +111,7 @@ class Crew:
             self.say(f"{fault.id:<70} control failed: {problem}")
             return f"failed: {problem}"
         finally:
-            place.restore(known.place)
+            known.place.put_back()
 
     def _guarded(self, known: Known, fault: Fault) -> dict[str, Any]:
         seen: dict[str, Any] = {}
@@ -111,8 +121,8 @@ class Crew:
         except Broken as problem:
             return {"result": f"BROKEN: {problem}"}
         finally:
-            if seen.get("state") not in ("REVERTED", "none") or fault.actor == "user":
-                place.restore(known.place)
+            if seen.get("state") not in ("REVERTED", "none") or fault.actor in ("user", "clock"):
+                known.place.put_back()
 
 
 def fresh(names: Sequence[str]) -> None:
@@ -153,7 +163,7 @@ def _steps(known: Known, process: str) -> list[str]:
         run.place.await_up()
     run.until(6)
     lines = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
-    place.restore(run.place)
+    run.place.put_back()
     if process == "drive":
         run = Run(known, fault, guarded=True)
         run.probe("record")
@@ -161,5 +171,5 @@ def _steps(known: Known, process: str) -> list[str]:
         run.all_done()
         confirmed = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
         lines += [line for line in confirmed if ":confirm-" in line]
-        place.restore(run.place)
+        run.place.put_back()
     return [line.partition(":")[2] for line in lines]

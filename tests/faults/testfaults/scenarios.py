@@ -181,6 +181,8 @@ _ACTIONS: dict[str, Callable[[Run], None]] = {
     "sshd frozen": _shell("kill -STOP $(systemctl show -p MainPID --value sshd.service)"),
     "sshd bad-line": _bad_line,
     "manager daemon-reload-loop": _loop("systemctl daemon-reload; sleep 0.1", 3),
+    "clock forward-a-day": _shell("date -s '+1 day'"),
+    "clock back-a-day": _shell("date -s '-1 day'"),
 }
 _DISK: dict[str, Callable[[Run], None]] = {
     "full-journal": _fill,
@@ -223,7 +225,7 @@ def arming_is_hit(run: Run) -> Verdict:
         judge.await_end(run.place, run.told)
     elif state.get("state") == "PREPARED":
         # Whoever comes next waits until this one has given up; by then nothing of it may act any more.
-        time.sleep(max(0.0, state["deadline"] + 2 - place.now()))
+        time.sleep(max(0.0, (place.here(state) or 0) + 2 - place.now()))
         if stands := place.state(run.place)["stands"]:
             raise Broken(f"what was being armed stays: {' '.join(stands)}")
     run.probe(clean=False)

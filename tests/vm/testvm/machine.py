@@ -172,10 +172,14 @@ class Machine:
 
     def reboot(self) -> None:
         """Shut it down from inside, let it boot again, and wait until it is ready."""
+        self.begin_reboot()
+        self.wait_ready()
+
+    def begin_reboot(self) -> None:
+        """Shut it down from inside, and wait until the next boot has come as far as answering."""
         before = self.boot_id()
         self._ask("reboot")
         self.wait(lambda: self.boot_id() != before)
-        self.wait_ready()
 
     # ---- saved states ------------------------------------------------------------------------------------------------
 
@@ -230,9 +234,9 @@ class Machine:
         """Wait until systemd has started everything and sshd answers."""
         states = (b"running\n", b"degraded\n")
         self.wait(lambda: self.execute("systemctl", "is-system-running", seconds=10).stdout in states)
-        self.wait(self._greets)
+        self.wait(self.greets)
 
-    def _greets(self) -> bool:
+    def greets(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 connection.settimeout(10)
