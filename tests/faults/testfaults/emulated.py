@@ -106,6 +106,8 @@ class Emulated:
         """Save memory and disks."""
         commands = [f"mount -o remount,commit={_COMMIT_SECONDS} {where}" for where in ("/", "/var")]
         self.run("; ".join(["set -e", *commands, "sync"]))
+        # What any login of root is denied here is no doing of ours.
+        self.start("true").wait()
         self._denied = self._all_denials()
         self._machine.save(_KEPT)
 

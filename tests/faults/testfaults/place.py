@@ -248,10 +248,13 @@ def prepare(place: Place) -> None:
     home = f"/home/{OPERATOR}/.ssh"
     place.run(
         f"install -d -m 700 -o {OPERATOR} -g {OPERATOR} {home}; cat > {home}/authorized_keys; "
-        f"chmod 600 {home}/authorized_keys; chown {OPERATOR}: {home}/authorized_keys",
+        f"chmod 600 {home}/authorized_keys; chown {OPERATOR}: {home}/authorized_keys; "
+        f"! command -v restorecon > /dev/null || restorecon -RF {home}",
         stdin=f"# mine\n{public_key()}\n".encode(),
     )
     place.run("echo '# the last line' >> /etc/ssh/sshd_config; systemctl reload sshd")
+    if not (login := log_in(place)).root:
+        raise RuntimeError(f"{place.name} does not let its operator in: {login.said}")
 
 
 def _parcel() -> bytes:
