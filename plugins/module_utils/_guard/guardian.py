@@ -1219,7 +1219,10 @@ def abandon(at: Site, state: State) -> None:
 
 
 def _leave_directories(state: State) -> None:
-    """Remove the copies that lay ready, with the directory that held them, and what a killed writer left."""
+    """Remove the copies that lay ready, with the directory that held them, and what a killed writer left.
+
+    A directory that was not there goes only now: what such a writer left in it kept it from going before.
+    """
     folders = set()
     for entry in state["entries"]:
         if not entry.get("account"):
@@ -1227,14 +1230,23 @@ def _leave_directories(state: State) -> None:
         if entry.get("ready"):
             folder = os.path.dirname(entry["ready"])
             folders.add(os.path.dirname(folder) if _TEMPORARY.match(os.path.basename(folder)) else folder)
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _sweep(handle)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+    absent = [entry["path"] for entry in state["entries"] if entry["kind"] == "missing" and not entry.get("account")]
+    # The deepest first, and in the same order every time.
+    for folder in sorted(folders, reverse=True):
+        _tidy(folder)
+        if folder in absent and state["state"] == REVERTED:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
+def _tidy(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _sweep(handle)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _sweep(directory: int) -> None:
@@ -1283,6 +1295,9 @@ def unit_files(places: Places) -> List[str]:
 
 
 def _remove_units(at: Site) -> None:
+    # Whoever was killed while it put these in place left its temporary file beside them.
+    for folder in (at.places.units, os.path.dirname(at.places.command), at.places.base):
+        _tidy(folder)
     there = [path for path in unit_files(at.places) if os.path.lexists(path)]
     for path in unit_files(at.places):
         with contextlib.suppress(FileNotFoundError):
@@ -1290,7 +1305,7 @@ def _remove_units(at: Site) -> None:
                 os.unlink(path)
             # Also where it is gone: whoever removed it may have died before this.
             sync_directory(os.path.dirname(path))
-    for directory in {os.path.dirname(path) for path in there} - {at.places.units}:
+    for directory in sorted({os.path.dirname(path) for path in there} - {at.places.units}):
         with contextlib.suppress(OSError):
             os.rmdir(directory)
     alone = os.environ.get("LATCHKEY_UNIT") == GUARD_UNIT

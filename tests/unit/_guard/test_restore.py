@@ -250,6 +250,25 @@ def test_what_came_into_a_directory_is_kept_elsewhere(at, state, etc):
     assert look(os.path.join(at.places.base, "kept", state["id"] + "-99-theirs.conf"))[4] == FOREIGN
 
 
+def test_a_directory_that_was_not_there_goes_with_what_a_killed_writer_left_in_it(at, state, etc):
+    """AlmaLinux 8 has no sshd_config.d; whoever was killed before its rename leaves a name that sshd does not read."""
+    folder = os.path.join(etc, "ssh", "sshd_config.d")
+    taken(at, state, folder, os.path.join(folder, "00-00-latchkey.conf"))
+    os.mkdir(folder)
+    put(os.path.join(folder, ".latchkey-4999999-00-00-latchkey.conf"), NEW)
+    assert back(at, dict(state, state=guardian.REVERTED)) == ([], [])
+    assert os.listdir(os.path.join(etc, "ssh")) == []
+
+
+def test_a_directory_that_was_not_there_stays_where_others_came_to_use_it(at, state, etc):
+    folder = os.path.join(etc, "ssh", "sshd_config.d")
+    taken(at, state, folder, os.path.join(folder, "00-00-latchkey.conf"))
+    os.mkdir(folder)
+    os.mkdir(os.path.join(folder, "theirs"))
+    assert back(at, dict(state, state=guardian.REVERTED)) == ([], [])
+    assert os.listdir(folder) == ["theirs"]
+
+
 # ---- what others wrote -----------------------------------------------------------------------------------------------
 
 
@@ -495,6 +514,18 @@ def test_what_a_killed_writer_left_is_removed_and_that_of_a_living_one_is_not(at
         [".latchkey-%d-x" % os.getpid(), ".latchkey-kept-1-x", ".other", "sshd_config"]
     )
     assert os.listdir(etc) == ["ssh"]
+
+
+def test_what_a_killed_arm_left_beside_its_units_is_swept(armed, state):
+    guardian.save(armed.places, dict(state, state=guardian.REVERTED))
+    places = armed.places
+    left = [os.path.join(where, ".latchkey-4999999-x") for where in (places.units, places.base)]
+    left.append(os.path.join(os.path.dirname(places.command), ".latchkey-4999999-x"))
+    for path in left:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        put(path)
+    assert guardian.finish(armed)
+    assert [path for path in left if os.path.lexists(path)] == []
 
 
 def test_old_transactions_are_forgotten(at, state):
