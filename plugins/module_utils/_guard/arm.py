@@ -54,7 +54,7 @@ def arm(host: Host, wish: Wish, at: guardian.Site) -> Armed:
     state = _new_state(host, wish, nonce, at)
     # Also held by whoever finishes an older one, which would take away what is made here; and by a second who arms.
     with guardian.locked(at, "revert", patience=_OTHERS_PATIENCE):
-        _refuse_second(_load(at), at)
+        _refuse_unfinished(_load(at), at)
         _prepare(state, wish, host, at)
     try:
         _start(at)
@@ -124,6 +124,13 @@ def _refuse_second(state: Optional[guardian.State], at: guardian.Site) -> None:
         )
 
 
+def _refuse_unfinished(state: Optional[guardian.State], at: guardian.Site) -> None:
+    """Refuse where somebody else has begun since the last look: what lies there is all that this one can go back by."""
+    _refuse_second(state, at)
+    if state is not None and state["state"] not in guardian.OVER:
+        raise Refused(f"the transaction {state['id']} is not over: {state['state']}", "run again", "transaction")
+
+
 def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[str, Any]:
     now = at.machine.now()
     return dict(
@@ -134,7 +141,7 @@ def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[st
         began=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         by=wish.by or f"root from {sessions.client_address()}",
         timeout=wish.timeout,
-        deadline=now + _REHEARSAL_SECONDS + 10,
+        deadline=now,
         cap=now + LONGEST,
         last_write=now,
         operators={name: host.account(name).uid for name in wish.operators},
@@ -163,7 +170,7 @@ def _unit(host: Host, at: guardian.Site) -> Dict[str, Any]:
 def _prepare(state: Dict[str, Any], wish: Wish, host: Host, at: guardian.Site) -> None:
     """Make the snapshot durable before anything of the host's is enabled or started."""
     places = at.places
-    touches = list(wish.touches) + snapshot.sshd_tree(sorted(host.tree.files))
+    touches = list(wish.touches) + snapshot.sshd_tree(host.tree)
     try:
         os.makedirs(places.base, 0o700, exist_ok=True)
         os.chmod(places.base, 0o700)
@@ -178,6 +185,8 @@ def _prepare(state: Dict[str, Any], wish: Wish, host: Host, at: guardian.Site) -
         units.install(places)
         state["afterwards"] = units.trust(places)
         guardian.replace(places.marker, state["id"].encode() + b"\n", 0o600)
+        # From here on only: locks and copies may have taken long.
+        state["deadline"] = at.machine.now() + _REHEARSAL_SECONDS + 10
         with guardian.locked(at, "state"):
             guardian.save(places, state)
     except (OSError, LatchkeyError) as error:

@@ -58,6 +58,8 @@ _NO_ANSWER = 124
 _MANAGER_SECONDS = 5.0
 # What _guard/rehearsal.py makes; its stop takes everything else of a rehearsal away.
 _REHEARSAL = "/run/systemd/system/latchkey-rehearsal-end.service"
+_NO_LABEL = (errno.EPERM, errno.ENOTSUP)
+# sshd reads any; whoever makes one larger than this in the window wants to hold the way back up.
 _LARGEST_KEY_FILE = 1024 * 1024
 _NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 # Temporary names of this collection: by the process that writes, or by the transaction.
@@ -435,6 +437,7 @@ def commit(at: Site) -> None:
                 entry["committed"] = _digest_of(entry["path"])
         state["reason"] = state["reason"] or "confirmed"
         save(at.places, state)
+    at.machine.tell(f"confirmed: the SSH access of this host stays as it is now ({_title(state)})")
     # It is committed whatever becomes of this; the guardian tries again.
     with contextlib.suppress(OSError):
         finish(at)
@@ -483,14 +486,15 @@ def cancel(at: Site, name: str, reason: str) -> Dict[str, Any]:
 # --- revert ---------------------------------------------------------------------------------------------------------
 
 
-def revert(at: Site, reason: str, *, homes: bool) -> bool:
+def revert(at: Site, reason: str, *, homes: bool, due: bool = False) -> bool:
     """Bring back what was before; False where something is still missing and has to be tried again.
 
-    ``homes`` is False before the file systems of users are there: then the rest waits for the guardian. The state is
-    changed first, so that no confirmation and no writer gets in between.
+    ``due`` says that only the clock asks for it, which may have been given more time meanwhile. ``homes`` is False before
+    the file systems of users are there: then the rest waits for the guardian. The state is changed first, so that no
+    confirmation and no writer gets in between.
     """
     with locked(at, "revert", patience=_REVERTER_PATIENCE):
-        state = _begin_revert(at, reason)
+        state = _begin_revert(at, reason, due=due)
         if state is None:
             return True
         found = _Found([], [])
@@ -526,10 +530,10 @@ def _reverting(places: Places) -> str:
     return os.path.join(places.run, "reverting")
 
 
-def _begin_revert(at: Site, reason: str) -> Optional[State]:
+def _begin_revert(at: Site, reason: str, *, due: bool) -> Optional[State]:
     with locked(at, "state", patience=_STATE_PATIENCE):
         state = load(at.places)
-        if state is None or state["state"] in OVER + (COMMITTING,):
+        if state is None or state["state"] in OVER + (COMMITTING,) or due and _step(at, state) != REVERT:
             return None
         first = not is_reverting(at.places)
         with contextlib.suppress(OSError):
@@ -619,6 +623,8 @@ def _restore_root(places: Places, state: State, entry: Entry) -> str:
             if now["kind"] == "file" and now["sha256"] not in ours:
                 note = _keep(places, state, directory, name)
             if entry["kind"] == "missing":
+                if now["kind"] == "dir" and entry.get("names") is not None:
+                    note = _take_out(places, state, entry, where=(directory, name))
                 _remove(directory, name, now["kind"])
             else:
                 if now["kind"] == "dir":
@@ -634,20 +640,31 @@ def _restore_root(places: Places, state: State, entry: Entry) -> str:
 
 def _restore_directory(places: Places, state: State, entry: Entry, where: Tuple[int, str]) -> str:
     """Give a directory its owner and mode back; what appeared in it since is kept elsewhere, where names are known."""
-    notes = []
     handle = os.open(where[1], os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=where[0])
     try:
         if not _same(observe(where[0], where[1]), dict(entry, sha256="")):
             _dress(handle, entry)
-        known = {os.path.basename(one["path"]) for one in state["entries"] if _lies_in(one, entry)}
-        names = entry.get("names")
-        known |= set(os.listdir(handle) if names is None else names)
+    finally:
+        os.close(handle)
+    return "" if entry.get("names") is None else _take_out(places, state, entry, where)
+
+
+def _take_out(places: Places, state: State, entry: Entry, where: Tuple[int, str]) -> str:
+    """Take files and links out of a directory that were not in it; directories stay, sshd does not look into them."""
+    notes = []
+    known = {os.path.basename(one["path"]) for one in state["entries"] if _lies_in(one, entry)}
+    known |= set(entry.get("names") or [])
+    handle = os.open(where[1], os.O_RDONLY | os.O_DIRECTORY | _NOFOLLOW, dir_fd=where[0])
+    try:
         for name in sorted(set(os.listdir(handle)) - known):
-            if name.startswith(".latchkey-"):
+            seen = observe(handle, name)
+            if name.startswith(".latchkey-") or seen["kind"] not in ("file", "link"):
                 continue
-            if observe(handle, name)["kind"] == "file":
+            if seen["kind"] == "file":
                 notes.append(_keep(places, state, handle, name))
-                os.unlink(name, dir_fd=handle)
+            else:
+                notes.append(f"somebody else made {name} a link to {seen['target']} meanwhile: taken away")
+            os.unlink(name, dir_fd=handle)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -745,7 +762,12 @@ def _dress(handle: int, entry: Entry) -> None:
         os.fchown(handle, entry["uid"], entry["gid"])
     os.fchmod(handle, entry["mode"])
     for attribute, value in entry["xattrs"].items():
-        os.setxattr(handle, attribute, base64.b64decode(value))
+        try:
+            os.setxattr(handle, attribute, base64.b64decode(value))
+        except OSError as error:
+            # Where SELinux is off, a label is nobody's but root's to set, and means nothing (capabilities(7)).
+            if os.geteuid() == 0 or attribute != "security.selinux" or error.errno not in _NO_LABEL:
+                raise
     if "system.posix_acl_access" not in entry["xattrs"]:
         with contextlib.suppress(OSError):
             os.removexattr(handle, "system.posix_acl_access")
@@ -784,13 +806,18 @@ def _keep(places: Places, state: State, directory: int, name: str) -> str:
     return f"somebody else changed it meanwhile: that version is kept as {kept}"
 
 
-def observe(directory: int, name: str) -> Entry:
-    """Return what is there: kind, mode, owner, attributes, and for a file the SHA256 of its content."""
+def observe(directory: int, name: str, largest: Optional[int] = None) -> Entry:
+    """Return what is there: kind, mode, owner, attributes, and for a file the SHA256 of its content.
+
+    The content of one of more than ``largest`` bytes is not read; then its kind is ``large``.
+    """
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return {"kind": "missing", "sha256": ""}
     kind = _kind(status.st_mode)
+    if kind == "file" and largest is not None and status.st_size > largest:
+        kind = "large"
     found: Entry = {"kind": kind, "mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid}
     found.update(sha256="", xattrs={}, links=status.st_nlink)
     if kind == "link":
@@ -885,6 +912,9 @@ def _in_child(entry: Entry, work: Callable[[], str], writer: int) -> None:
         os.closerange(3, writer)
         os.closerange(writer + 1, 4096)
         os.umask(0o077)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+            # The guardian is spared when memory runs out; what a user can blow up is not.
+            score.write("0")
         if os.geteuid() == 0 and entry["account_uid"] != 0:
             os.setgroups(entry["account_groups"])
             os.setresgid(entry["account_gid"], entry["account_gid"], entry["account_gid"])
@@ -921,7 +951,7 @@ def _restore_as_owner(state: State, entry: Entry, before: Tuple[bytes, str]) -> 
         return "" if entry["kind"] == "missing" else "left alone: the way to it has changed"
     note = ""
     try:
-        now = observe(directory, name)
+        now = observe(directory, name, _LARGEST_KEY_FILE)
         if not _same(now, entry):
             if before[1]:
                 raise ValueError(before[1])
@@ -957,6 +987,8 @@ def _without_home(entry: Entry) -> str:
 
 def _put_back_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int, bytes]) -> str:
     (directory, data), name = where, os.path.basename(entry["path"])
+    if entry.get("merge") and entry["kind"] == "file" and now["kind"] not in ("file", "missing"):
+        return _replace_as_owner(state, entry, now, where)
     if not _as_written(now, entry):
         present = read_at(directory, name) if now["kind"] == "file" else b""
         lines = entry["kind"] == "file" and now["kind"] in ("file", "missing") and b"PRIVATE KEY" not in data + present
@@ -974,6 +1006,18 @@ def _put_back_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int,
     return ""
 
 
+def _replace_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int, bytes]) -> str:
+    """Put an operator's key file back where something else has come into its place, which is kept beside it."""
+    (directory, data), name = where, os.path.basename(entry["path"])
+    aside = f".latchkey-kept-{state['id']}-{name}"
+    os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+    temporary = f".latchkey-{state['id']}-{name}"
+    make_file(directory, temporary, entry, data)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    what = {"link": f"a link to {now.get('target')}", "dir": "a directory", "large": "a far larger file"}
+    return f"{what.get(now['kind'], 'something else')} was in its place: kept beside it as {aside}"
+
+
 def _as_written(now: Entry, entry: Entry) -> bool:
     wrote = entry.get("wrote", [])
     if now["kind"] == "file":
@@ -986,8 +1030,8 @@ def _with_lines(present: bytes, before: bytes) -> bytes:
     gone = [line for line in before.splitlines() if line not in there]
     if not gone:
         return present
-    start = present if present.endswith(b"\n") or not present else present + b"\n"
-    return start + b"\n".join(gone) + b"\n"
+    # First: sshd takes the first line that has the key, and a later one may be narrower (sshd(8), AUTHORIZED_KEYS).
+    return b"\n".join(gone) + b"\n" + present
 
 
 def _set_mode(directory: int, name: str, mode: int) -> None:
@@ -1326,7 +1370,7 @@ def watch(at: Site) -> int:
     state = load(at.places)
     if state is not None and state["state"] == PREPARED and not rebooted(at.places, state):
         _report_rehearsal(at, state)
-    pause, warned = 0.2, False
+    pause, owed = 0.2, 0.0
     while True:
         state = load(at.places)
         step = _step(at, state)
@@ -1337,13 +1381,16 @@ def watch(at: Site) -> int:
         if step == COMMIT:
             commit(at)
         elif step == REVERT:
-            if not revert(at, _why(at, state), homes=True):
+            if not revert(at, _why(at, state), homes=True, due=True):
                 at.machine.pause(pause)
                 pause = min(pause * 2, 5.0)
         elif state is not None:
             left = state["deadline"] - at.machine.now()
-            if left < _WARN_BEFORE < state["timeout"] and not warned and state["state"] in OPEN:
-                warned = True
+            if left > _WARN_BEFORE:
+                # Each deadline that is far enough away is warned of once.
+                owed = state["deadline"]
+            elif owed == state["deadline"] and state["state"] in OPEN:
+                owed = 0.0
                 at.machine.tell(f"not confirmed yet; in {left:.0f} s this host goes back ({_title(state)})")
             at.machine.pause(max(0.01, min(0.25, left)))
 

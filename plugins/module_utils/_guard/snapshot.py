@@ -4,12 +4,14 @@
 """What the files of a transaction were before: entries, copies, and files that are ready to be put back. PRIVATE."""
 
 import collections
+import glob
 import os
 import stat
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import HostError, Refused
 from .._host import accounts, files, home_files, users
+from .._openssh.sshd_tree import Tree, include_patterns
 from . import guardian
 
 _DEEPEST = 4
@@ -24,7 +26,7 @@ class Touch(NamedTuple):
     ``merge`` says that others may write it meanwhile: then only the lines it had before are brought back.
     ``forget`` says that its copy is not kept once the transaction is committed: a withdrawn key never comes back.
     ``untouched`` are files that the transaction does not change: they go back where somebody else does meanwhile, since
-    that may be what keeps the operators out.
+    that may be what keeps the operators out. ``folder`` is a directory whose files count even where it is not there yet.
     """
 
     path: str
@@ -32,6 +34,7 @@ class Touch(NamedTuple):
     untouched: bool = False
     merge: bool = False
     forget: bool = False
+    folder: bool = False
 
 
 def take(places: guardian.Places, state: guardian.State, touches: Sequence[Touch]) -> List[guardian.Entry]:
@@ -70,7 +73,8 @@ def _distinct(touches: Sequence[Touch]) -> List[Touch]:
     found: Dict[str, Touch] = collections.OrderedDict()
     spread = [one for touch in touches for one in _spread(touch)]
     for touch in sorted(spread, key=lambda one: one.untouched):
-        found.setdefault(touch.path, touch)
+        before = found.setdefault(touch.path, touch)
+        found[touch.path] = before._replace(folder=before.folder or touch.folder)
     return list(found.values())
 
 
@@ -136,14 +140,15 @@ def _unsafe(directory: str) -> str:
 def _look(touch: Touch) -> Tuple[guardian.Entry, bytes]:
     directory, name = os.path.split(touch.path)
     if not os.path.isdir(directory):
-        return dict(kind="missing", sha256="", path=touch.path, after=None, untouched=touch.untouched), b""
+        entry = dict(kind="missing", sha256="", path=touch.path, after=None, untouched=touch.untouched)
+        return dict(entry, names=[]) if touch.folder else entry, b""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         entry = dict(guardian.observe(handle, name), path=touch.path, after=None, untouched=touch.untouched)
         if entry["kind"] == "other":
             raise Refused("is neither a file nor a directory and cannot be brought back", "leave it out", touch.path)
-        if entry["kind"] == "dir":
-            entry["names"] = os.listdir(touch.path)
+        if entry["kind"] == "dir" or touch.folder and entry["kind"] == "missing":
+            entry["names"] = os.listdir(touch.path) if entry["kind"] == "dir" else []
         return entry, guardian.read_at(handle, name) if entry["kind"] == "file" else b""
     finally:
         os.close(handle)
@@ -209,11 +214,26 @@ def _account_fields(account: accounts.Account) -> Dict[str, Any]:
     )
 
 
-def sshd_tree(paths: Sequence[str]) -> List[Touch]:
-    """Return sshd's configuration as it is: its files, and the directories that its Include lines look into."""
-    directories = sorted({os.path.dirname(path) for path in paths if os.path.dirname(path).endswith(".d")})
-    found = [Touch(path, untouched=True) for path in directories]
-    return found + [Touch(path, untouched=True) for path in paths]
+def sshd_tree(tree: Tree) -> List[Touch]:
+    """Return sshd's configuration as it is: its files, and what its Include lines name or look into, there or not.
+
+    Where they look into the directory of the main file itself, that is left out: host keys lie there, too.
+    """
+    named, directories = set(tree.files), {os.path.dirname(path) for path in tree.files}
+    directories = {path for path in directories if path.endswith(".d")}
+    for data in tree.files.values():
+        for pattern in include_patterns(data, tree.version, tree.base_dir):
+            folder, name = os.path.split(pattern)
+            above = glob.glob(folder) if glob.has_magic(folder) else [folder]
+            if glob.has_magic(name):
+                directories.update(above)
+            else:
+                named.update(os.path.join(one, name) for one in above)
+    base = tree.base_dir.rstrip("/") + "/"
+    found = [path for path in sorted(directories) if path.startswith(base) or os.path.isdir(path)]
+    paths = [path for path in sorted(named) if path.startswith(base) or os.path.exists(path)]
+    folders = [Touch(path, untouched=True, folder=True) for path in found if path != os.path.dirname(tree.main)]
+    return folders + [Touch(path, untouched=True) for path in paths]
 
 
 __all__ = ["Touch", "check", "sshd_tree", "take"]

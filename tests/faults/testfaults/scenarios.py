@@ -49,12 +49,12 @@ def change_locks_out(run: Run) -> Verdict:
     _mount(run)
     run.start(["arm", "foreign"] if fault.point == "ARMED" else _CHANGE)
     if fault.process == "drive":
-        run.need_reached(10)
+        run.need_reached(30)
     else:
         run.all_done()
     if fault.process == "watch" and run.guarded:
         run.until(0)
-        run.need_reached(10)
+        run.need_reached(30)
     _inject(run)
     return _end(run, run.verdict)
 
@@ -213,7 +213,7 @@ def arming_is_hit(run: Run) -> Verdict:
     """Whoever arms is hit while it does: nothing has changed, nothing stays, and the next one can arm."""
     run.probe(_do(run))
     run.start(["arm"])
-    run.need_reached(10)
+    run.need_reached(30)
     _inject(run)
     if run.fault.actor not in ("applier", "host"):
         run.finish()
@@ -240,7 +240,7 @@ def committing_is_hit(run: Run) -> Verdict:
     run.probe(_do(run))
     run.start([*_CHANGE, "confirm"], harmless())
     if run.fault.process:
-        run.need_reached(10)
+        run.need_reached(30)
     else:
         run.all_done()
     _inject(run)

@@ -365,6 +365,34 @@ def test_the_guardian_goes_back_at_the_deadline_and_ends(armed):
     assert not os.path.exists(armed.places.marker)
 
 
+def test_each_deadline_is_warned_of_once(armed):
+    """Somebody holds it in the last minute: the new deadline is as good as the first."""
+    pause = armed.machine.pause
+
+    def held(seconds):
+        pause(seconds)
+        if 1250.0 <= armed.machine.clock < 1251.0 and guardian.load(armed.places)["deadline"] < 1301.0:
+            assert guardian.extend(armed, ID, 300.0)["answer"] == "EXTENDED"
+
+    armed.machine.pause = held
+    assert guardian.watch(armed) == 0 and armed.machine.clock >= 1600.0
+    assert len([line for line in armed.machine.told if "not confirmed yet; in 60 s" in line]) == 2
+
+
+def test_a_deadline_that_was_moved_meanwhile_is_not_acted_on(armed, state):
+    """The guardian decides, somebody extends, and only then it gets the lock."""
+    armed.machine.clock = 1299.0
+    assert guardian.extend(armed, ID, 300.0)["answer"] == "EXTENDED"
+    assert guardian.revert(armed, "nobody confirmed in time", homes=True, due=True) is True
+    assert guardian.load(armed.places)["state"] == ARMED
+
+
+def test_people_hear_that_a_change_stays(armed):
+    assert guardian.confirm(armed, ID, "secret", session(ALICE))["answer"] in ("COMMITTED", "WAITING_FOR")
+    guardian.confirm(armed, ID, "secret", session(BOB))
+    assert [line for line in armed.machine.told if line.startswith("confirmed: the SSH access of this host stays")]
+
+
 def test_a_short_time_is_not_warned_of(armed, state):
     guardian.save(armed.places, dict(state, timeout=60, deadline=1060.0))
     guardian.watch(armed)

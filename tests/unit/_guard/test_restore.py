@@ -11,6 +11,8 @@ import struct
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, Refused
 from ansible_collections.latchkey.ssh.plugins.module_utils._guard import guardian, snapshot
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import version
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.sshd_tree import Tree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="putting root's files back is root's work")
 
@@ -64,6 +66,12 @@ def back(at, state):
     found = guardian.restore(at, state, homes=False)
     guardian._leave_directories(state)
     return found.problems, found.notes
+
+
+def tree_of(main, *drop_ins, text=b""):
+    """Return a configuration as sshd reads it."""
+    files = dict({path: b"" for path in drop_ins}, **{main: text})
+    return Tree(main, files, version.EL9)
 
 
 def acl(path):
@@ -269,6 +277,22 @@ def test_a_directory_that_was_not_there_stays_where_others_came_to_use_it(at, st
     assert os.listdir(folder) == ["theirs"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_what_sshd_would_read_in_a_drop_in_directory_goes_file_or_link(at, state, etc, there):
+    """A link is read like a file; a directory that an Include line looks into may appear in the window."""
+    folder = os.path.join(etc, "ssh", "conf")
+    if there:
+        os.mkdir(folder)
+    snapshot.take(at.places, state, [snapshot.Touch(folder, untouched=True, folder=True)])
+    if not there:
+        os.mkdir(folder)
+    put(os.path.join(folder, "10-deny.conf"), FOREIGN)
+    os.symlink("/etc/passwd", os.path.join(folder, "20-link.conf"))
+    problems, notes = back(at, dict(state, state=guardian.REVERTED))
+    assert problems == [] and "kept as" in notes[0] and "made 20-link.conf a link to /etc/passwd" in notes[0]
+    assert not os.path.exists(folder) if not there else os.listdir(folder) == []
+
+
 # ---- what others wrote -----------------------------------------------------------------------------------------------
 
 
@@ -402,15 +426,14 @@ def test_what_is_as_it_was_is_left_alone(at, state, etc):
 
 def test_each_path_stands_once_and_what_is_touched_first(at, state, etc):
     main = put(os.path.join(etc, "ssh", "sshd_config"))
-    tree = snapshot.sshd_tree([main])
+    tree = snapshot.sshd_tree(tree_of(main))
     snapshot.take(at.places, state, [snapshot.Touch(main), *tree, snapshot.Touch(main + "/")])
     assert [(one["path"], one["untouched"]) for one in state["entries"]] == [(main, False)]
 
 
 def test_the_tree_of_sshd_is_its_files_and_the_directories_of_its_drop_ins():
-    found = snapshot.sshd_tree(
-        ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/a.conf", "/etc/ssh/sshd_config.d/b.conf"]
-    )
+    drop_ins = ["/etc/ssh/sshd_config.d/a.conf", "/etc/ssh/sshd_config.d/b.conf"]
+    found = snapshot.sshd_tree(tree_of("/etc/ssh/sshd_config", *drop_ins))
     assert [one.path for one in found] == [
         "/etc/ssh/sshd_config.d",
         "/etc/ssh/sshd_config",
@@ -418,6 +441,22 @@ def test_the_tree_of_sshd_is_its_files_and_the_directories_of_its_drop_ins():
         "/etc/ssh/sshd_config.d/b.conf",
     ]
     assert all(one.untouched for one in found)
+
+
+@pytest.mark.parametrize(
+    "include, paths",
+    [
+        (b"sshd_config.d/*.conf", ["/etc/ssh/sshd_config.d"]),
+        (b"/etc/ssh/conf/*", ["/etc/ssh/conf"]),
+        (b"extra.conf", ["/etc/ssh/extra.conf"]),
+        (b"*.conf", []),
+        (b"/nowhere/x/*.conf /nowhere/x.conf", []),
+    ],
+)
+def test_what_include_lines_would_find_belongs_to_the_tree(include, paths):
+    """What somebody puts there in the window is read by sshd, also where nothing lay there before."""
+    found = snapshot.sshd_tree(tree_of("/etc/ssh/sshd_config", text=b"Include " + include + b"\n"))
+    assert sorted(one.path for one in found) == sorted([*paths, "/etc/ssh/sshd_config"])
 
 
 def test_a_later_take_goes_on_counting(at, state, etc):
@@ -491,7 +530,7 @@ def test_no_room_for_the_snapshot_is_said(at, state, etc, monkeypatch):
 
 def test_what_could_not_be_taken_is_looked_at_without_a_copy(at, etc, public):
     path = put(os.path.join(etc, "ssh", "sshd_config"))
-    assert snapshot.check([snapshot.Touch(path), *snapshot.sshd_tree([path])]) == (path,)
+    assert snapshot.check([snapshot.Touch(path), *snapshot.sshd_tree(tree_of(path))]) == (path,)
     os.mkdir(os.path.join(public, "open"))
     os.chmod(os.path.join(public, "open"), 0o777)
     with pytest.raises(Refused):
