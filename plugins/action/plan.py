@@ -19,6 +19,7 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     client,
     connections,
     failures,
+    guards,
     host_key,
     identity,
     inventory_lines,
@@ -51,6 +52,8 @@ class ActionModule(ActionBase):
         return result
 
     def _plan(self, task_vars: dict[str, Any], scratch: str) -> dict[str, Any]:
+        if "timeout" in self._task.args:
+            guards.check_timeout(self._task.args["timeout"])
         if (self._task.args["desired"].get("server") or {}).get("methods") == []:
             raise Malformed("no method would be left", "name publickey at least", "harden_methods")
         who = identity.from_data(self._task.args["identity"])

@@ -55,7 +55,8 @@ class ActionModule(ActionBase):
             proof = self._prove(caller, transaction)
         except LatchkeyError as error:
             # A connection that Ansible shares (ControlPersist) is older than the change, and may be the last one.
-            done = guards.revert(caller, transaction, [lambda: connections.shared(self), *guards.ways(caller)])
+            ways = [lambda: connections.shared(self), *guards.ways(caller)]
+            done = guards.revert(caller, transaction, ways, asked=True)
             raise type(error)(f"{error.reason} ({done.note})", error.remedy, error.where) from error
         answer = proof.result["confirm"]
         return {"proof": proof.record(), "answer": answer["answer"], "waiting_for": answer.get("operators", [])}

@@ -63,7 +63,8 @@ class _Run:
         policy = host_key.policy(args.get("host_key", "strict"), scratch if action._task.check_mode else "")
         self._caller = proofs.Caller(action, identity.from_data(args["identity"]), policy, task_vars)
         self._operators = list(args.get("operators") or [])
-        self._timeout = int(args.get("timeout", 300))
+        self._timeout = guards.check_timeout(args.get("timeout", 300))
+        self._asked_to_confirm = False
         self._result["conflicts"] = list(self._plan["conflicts"])
 
     def steps(self) -> None:
@@ -118,8 +119,9 @@ class _Run:
         self, transaction: guards.Transaction, line: lifeline.Lifeline, before: int, error: Exception
     ) -> LatchkeyError:
         """Take the transaction back, and return the error with how that went."""
-        done = guards.revert(self._caller, transaction, [line.connection, *guards.ways(self._caller)])
-        if done.state != guards.COMMITTED:
+        ways = [line.connection, *guards.ways(self._caller)]
+        done = guards.revert(self._caller, transaction, ways, asked=self._asked_to_confirm)
+        if done.state == guards.REVERTED:
             taken = self._result["changes"][before:]
             self._result.update(changes=self._result["changes"][:before], taken_back=taken, proofs=[], diff=[])
             self._result["changed"] = bool(before)
@@ -162,6 +164,7 @@ class _Run:
     def _confirm(self, transaction: guards.Transaction) -> proofs.Proof:
         """Confirm by brand-new logins: the further operators first, the one that carries the plan last."""
         self._result["proofs"] = []
+        self._asked_to_confirm = True
         self._prove_others(transaction)
         proof = self._by_plan({"confirm": transaction.confirmation()})
         answer = proof.result.get("confirm") or {}

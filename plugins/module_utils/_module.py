@@ -83,9 +83,10 @@ GUARD_SPEC: Dict[str, Any] = dict(
 PLAN_SPEC: Dict[str, Any] = dict(
     desired=dict(type="dict", default={}, options=DESIRED_OPTIONS),
     confirm=CONFIRM_SPEC,
-    # These two are read by the action of the same name, on the controller.
+    # These three are read by the action of the same name, on the controller.
     identity=dict(type="dict"),
     host_key=dict(type="raw", no_log=False),
+    timeout=dict(type="int"),
     operators=dict(type="list", elements="str", default=[]),
     identity_user=dict(type="str"),
     identity_key=dict(type="str", no_log=False),

@@ -38,6 +38,11 @@ options:
       - How the host's own key is known; V(strict), V(accept_new), or a list of SHA256 fingerprints. Used by the
         action.
     type: raw
+  timeout:
+    description:
+      - Seconds that a later M(latchkey.ssh.transaction) will have; one that it would refuse is refused now. Used by the
+        action.
+    type: int
   operators:
     description: Accounts whose way in must stay.
     type: list

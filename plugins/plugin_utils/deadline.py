@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import signal
 import subprocess
@@ -39,10 +40,27 @@ class Deadline:
 
 
 def _children(parent: int) -> list[int]:
-    """Return the processes whose parent is ``parent``; ps is on every controller, Linux or macOS."""
-    said = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=False, capture_output=True, text=True).stdout
+    """Return the processes whose parent is ``parent``: by /proc, since slim images lack ps, else by ps (macOS)."""
+    pairs = _by_proc() or _by_ps()
+    return [child for child, above in pairs if above == parent]
+
+
+def _by_proc() -> list[tuple[int, int]]:
+    """Return processes with their parents (proc(5): the parent follows the name, in parentheses, and the state)."""
+    found = []
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError), open(stat, encoding="utf-8", errors="replace") as handle:
+            found.append((int(stat.split("/")[2]), int(handle.read().rpartition(")")[2].split()[1])))
+    return found
+
+
+def _by_ps() -> list[tuple[int, int]]:
+    try:
+        said = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=False, capture_output=True, text=True).stdout
+    except OSError:
+        return []
     pairs = [line.split() for line in said.splitlines()]
-    return [int(pair[0]) for pair in pairs if len(pair) == 2 and int(pair[1]) == parent]
+    return [(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2]
 
 
 __all__ = ["Deadline"]

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
+from ansible_collections.latchkey.ssh.plugins.module_utils._guard import arm as engine
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, proofs, results
 
-COMMITTED, REVERTED, UNKNOWN = "COMMITTED", "REVERTED", "UNKNOWN"
+COMMITTED, REVERTED, REVERT_FAILED, UNKNOWN = "COMMITTED", "REVERTED", "REVERT_FAILED", "UNKNOWN"
 
 
 class Transaction(NamedTuple):
@@ -51,6 +52,18 @@ def ways(caller: proofs.Caller) -> list[Callable[[], Any]]:
     ]
 
 
+def check_timeout(seconds: Any) -> int:
+    """Return how long a host waits for its confirmation; raises what arming would refuse, before anything is done."""
+    try:
+        timeout = int(seconds)
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"`{seconds}` is no number of seconds", "give a whole number", "harden_timeout") from error
+    if not engine.SHORTEST <= timeout <= engine.LONGEST:
+        remedy = f"give {engine.SHORTEST} to {engine.LONGEST} seconds"
+        raise Refused(f"{timeout} s is no deadline", remedy, "harden_timeout")
+    return timeout
+
+
 def arm(caller: proofs.Caller, connection: Any, arguments: Mapping[str, Any]) -> tuple[Transaction, dict[str, Any]]:
     """Arm a transaction on the host; raises where it cannot be armed, and then nothing has changed."""
     done = run(caller, connection, dict(arguments, state="armed", by=who_asks()))
@@ -78,8 +91,8 @@ class Reverted(NamedTuple):
     note: str
 
 
-def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any]) -> Reverted:
-    """Take a transaction back over the first way that still works."""
+def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any], *, asked: bool = False) -> Reverted:
+    """Take a transaction back over the first way that still works; ``asked``: a confirmation may have got there."""
     said = ""
     for way in ways:
         try:
@@ -89,8 +102,11 @@ def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any])
         except LatchkeyError as error:
             if error.where == COMMITTED:
                 return Reverted(COMMITTED, "the host had taken the confirmation before")
+            if error.where == REVERT_FAILED:
+                return Reverted(REVERT_FAILED, error.reason)
             said = said or ("" if failures.UNREACHABLE in error.where else error.reason)
     note = f"the host cannot be reached and goes back by itself by {transaction.deadline()}"
+    note += ", unless the confirmation has reached it" if asked else ""
     return Reverted(UNKNOWN, f"{note} ({said})" if said else note)
 
 
@@ -99,7 +115,9 @@ def status(caller: proofs.Caller, transaction: Transaction) -> str:
     connection = connections.fresh(caller.action, caller.who, caller.policy)
     done, _reached = proofs.run_module(caller, connection, "guard_info", {})
     told = (done or {}).get("status") or {}
-    return str(told.get("state", UNKNOWN)) if told.get("id") == transaction.id else UNKNOWN
+    state = str(told.get("state", UNKNOWN)) if told.get("id") == transaction.id else UNKNOWN
+    # What has been confirmed is never taken back, also where the host was interrupted over it.
+    return COMMITTED if state == "COMMITTING" else state
 
 
 def problem_of(answer: Mapping[str, Any]) -> LatchkeyError | None:
@@ -122,5 +140,5 @@ def who_asks() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-__all__ = ["COMMITTED", "REVERTED", "UNKNOWN", "Reverted", "Transaction"]
-__all__ += ["arm", "from_data", "problem_of", "revert", "run", "status", "ways", "who_asks"]
+__all__ = ["COMMITTED", "REVERTED", "REVERT_FAILED", "UNKNOWN", "Reverted", "Transaction"]
+__all__ += ["arm", "check_timeout", "from_data", "problem_of", "revert", "run", "status", "ways", "who_asks"]

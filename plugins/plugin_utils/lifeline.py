@@ -93,7 +93,11 @@ class Lifeline:
             raise HostError("no connection could be kept open", f"can ssh make a socket in {self._folder}?", "lifeline")
 
     def _control(self, command: str) -> bool:
-        return programs.run([*self._client(), "-O", command, self._host()]).returncode == 0
+        try:
+            return programs.run([*self._client(), "-O", command, self._host()]).returncode == 0
+        except HostError:
+            # A client that does not answer is no connection any more; what it was for may have gone well.
+            return False
 
     def _client(self) -> list[str]:
         return [self._original().get_option("ssh_executable"), *ssh_arguments.through(self._path())]

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import failures, guards, results
 
-_ORDER = ("unknown", "unreachable", "reverted", "refused", "changed", "would change", "unchanged")
+_ORDER = ("revert failed", "unknown", "unreachable", "reverted", "refused", "changed", "would change", "unchanged")
 _COLORS = {
+    "revert failed": "red",
     "unknown": "red",
     "unreachable": "red",
     "reverted": "red",
@@ -99,8 +100,8 @@ def _key_made(key: Mapping[str, Any]) -> str:
 def _status(
     refused: Sequence[str], changes: Sequence[Any], planned: Sequence[Any], guarded: Mapping[str, Any], *, ran: bool
 ) -> str:
-    if refused and guarded.get("state") in (guards.REVERTED, guards.UNKNOWN):
-        return str(guarded["state"]).lower()
+    if refused and guarded.get("state") in (guards.REVERTED, guards.REVERT_FAILED, guards.UNKNOWN):
+        return str(guarded["state"]).lower().replace("_", " ")
     if refused:
         return "unreachable" if refused[0].startswith(failures.UNREACHABLE) else "refused"
     if changes:

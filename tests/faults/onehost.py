@@ -18,6 +18,8 @@ import types
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import LatchkeyError
 from ansible_collections.latchkey.ssh.plugins.module_utils._guard import arm, fence, guardian, snapshot, units
 from ansible_collections.latchkey.ssh.plugins.module_utils._host import accounts, files, home_files, users
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh import version
+from ansible_collections.latchkey.ssh.plugins.module_utils._openssh.sshd_tree import Tree
 
 TIMEOUT = 300
 SSHD = "sshd.service"
@@ -248,7 +250,8 @@ class Host:
         """Return what the engine needs of its own ``Host``."""
         unit = types.SimpleNamespace(name=SSHD, pid=0)
         sshd = types.SimpleNamespace(unit=unit, binary="/usr/sbin/sshd", main=self.path(MAIN), options=())
-        tree = types.SimpleNamespace(files={self.path(MAIN): b"", self.path(DROP_IN): b""})
+        files = {self.path(MAIN): b"", self.path(DROP_IN): b""}
+        tree = Tree(self.path(MAIN), files, version.EL9, os.path.dirname(self.path(MAIN)))
         uids = {"alice": ALICE, "bob": BOB}
         return types.SimpleNamespace(
             sshd=sshd, tree=tree, account=lambda name: self.account(name)._replace(uid=uids[name])

@@ -127,7 +127,10 @@ def _settle(answer: Mapping[str, Any], wanted: str) -> None:
     if answer["answer"] != wanted:
         reason = answer.get("reason") or f"it is {answer.get('state', answer['answer'])}"
         problems = "; ".join(answer.get("problems") or [])
-        if answer.get("state") == guardian.COMMITTED:
+        if answer["answer"] == guardian.REVERT_FAILED:
+            said = f"the way back is not complete, and the host tries it again and again: {problems}"
+            raise HostError(said, "correct that on the host", guardian.REVERT_FAILED)
+        if answer.get("state") in (guardian.COMMITTING, guardian.COMMITTED):
             raise Refused(f"the transaction is committed, not {wanted.lower()}", "see the playbook revert", "COMMITTED")
         raise Refused(f"the transaction is not {wanted.lower()}: {problems or reason}", "see guard_info", "transaction")
 

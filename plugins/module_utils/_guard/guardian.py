@@ -489,9 +489,9 @@ def cancel(at: Site, name: str, reason: str) -> Dict[str, Any]:
 def revert(at: Site, reason: str, *, homes: bool, due: bool = False) -> bool:
     """Bring back what was before; False where something is still missing and has to be tried again.
 
-    ``due`` says that only the clock asks for it, which may have been given more time meanwhile. ``homes`` is False before
-    the file systems of users are there: then the rest waits for the guardian. The state is changed first, so that no
-    confirmation and no writer gets in between.
+    ``due`` says that only the clock asks for it, which may have been given more time meanwhile. ``homes`` is False
+    before the file systems of users are there: then the rest waits for the guardian. The state is changed first, so
+    that no confirmation and no writer gets in between.
     """
     with locked(at, "revert", patience=_REVERTER_PATIENCE):
         state = _begin_revert(at, reason, due=due)

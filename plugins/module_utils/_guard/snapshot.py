@@ -26,7 +26,7 @@ class Touch(NamedTuple):
     ``merge`` says that others may write it meanwhile: then only the lines it had before are brought back.
     ``forget`` says that its copy is not kept once the transaction is committed: a withdrawn key never comes back.
     ``untouched`` are files that the transaction does not change: they go back where somebody else does meanwhile, since
-    that may be what keeps the operators out. ``folder`` is a directory whose files count even where it is not there yet.
+    that may be what keeps the operators out. ``folder`` is a directory, also where it is not there yet: files count.
     """
 
     path: str
@@ -140,7 +140,8 @@ def _unsafe(directory: str) -> str:
 def _look(touch: Touch) -> Tuple[guardian.Entry, bytes]:
     directory, name = os.path.split(touch.path)
     if not os.path.isdir(directory):
-        entry = dict(kind="missing", sha256="", path=touch.path, after=None, untouched=touch.untouched)
+        entry: guardian.Entry = dict(kind="missing", sha256="", path=touch.path)
+        entry.update(after=None, untouched=touch.untouched)
         return dict(entry, names=[]) if touch.folder else entry, b""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

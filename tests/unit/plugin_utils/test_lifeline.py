@@ -29,3 +29,18 @@ def test_the_socket_has_a_short_name_and_a_private_directory(tmp_path, monkeypat
     finally:
         os.unlink(path)
         os.rmdir(folder)
+
+
+def test_a_client_that_does_not_answer_is_no_connection_and_no_error(tmp_path, monkeypatch):
+    """What the connection was for may have gone well: its end must not hide that."""
+    def hangs(words, given=b""):
+        raise lifeline.HostError("`ssh` does not answer on the controller")
+
+    monkeypatch.setattr(lifeline.programs, "run", hangs)
+    line = lifeline.Lifeline(None)
+    line._folder = str(tmp_path / "socket")
+    monkeypatch.setattr(line, "_client", lambda: ["ssh"])
+    monkeypatch.setattr(line, "_host", lambda: "host")
+    assert not line.alive()
+    line.close()
+    assert line._folder == ""

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What must end, stop or be told: programs that hang, operators that fail, methods that differ."""
 
+import os
 import subprocess
 import sys
 import types
@@ -30,6 +31,21 @@ def test_a_deadline_ends_the_children_of_this_process_and_says_so():
     with deadline.Deadline(0.1) as watch:
         assert child.wait(timeout=20) != 0
     assert watch.passed
+
+
+@pytest.mark.parametrize("known", ["_by_proc", "_by_ps"])
+def test_children_are_found_by_proc_and_by_ps(known):
+    child = subprocess.Popen(ENDLESS, stdin=subprocess.PIPE)
+    try:
+        assert (child.pid, os.getpid()) in getattr(deadline, known)()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_without_ps_nothing_is_found_by_it(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert deadline._by_ps() == []
 
 
 def test_a_deadline_that_is_not_reached_ends_nothing():
