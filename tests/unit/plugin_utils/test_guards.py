@@ -54,7 +54,9 @@ def test_a_host_that_may_have_been_asked_to_confirm_is_not_promised_to_go_back(m
     assert done.note.endswith("unless the confirmation has reached it")
 
 
-@pytest.mark.parametrize("told, state", [("COMMITTING", "COMMITTED"), ("COMMITTED", "COMMITTED"), ("APPLIED", "APPLIED")])
+@pytest.mark.parametrize(
+    "told, state", [("COMMITTING", "COMMITTED"), ("COMMITTED", "COMMITTED"), ("APPLIED", "APPLIED")]
+)
 def test_a_commit_that_was_interrupted_is_a_commit(monkeypatch, told, state):
     monkeypatch.setattr(guards.connections, "fresh", lambda *unused: None)
     answer = {"status": {"id": "id", "state": told}}, None
