@@ -20,10 +20,10 @@ harden:  ## take hosts from passwords to keys only
 	@tests/tools/harden
 
 test: venv  ## everything that CI runs
-	@$(STEPS) lint unit differential sanity tarball / hosts molecule e2e
+	@$(STEPS) lint unit differential sanity tarball / hosts molecule faults e2e
 
 test-all: venv  ## the same, with every start state on every generation
-	@LATCHKEY_MATRIX=full $(STEPS) lint unit differential sanity tarball / hosts molecule e2e
+	@LATCHKEY_MATRIX=full $(STEPS) lint unit differential sanity tarball / hosts molecule faults e2e
 
 venv:  ## the Python environments below .venv (new: newest ansible-core, 2.16: for AlmaLinux 8)
 	@tests/tools/venv 2.16 test & tests/tools/venv new test && wait $$!

@@ -84,14 +84,14 @@ class ActionModule(ActionBase):
         """Log in; with a desired state or expected methods, prove them first and confirm by a second login."""
         if transaction is None:
             return proofs.by_command(caller, user)
-        desired = {name: value for name, value in (self._task.args.get("desired") or {}).items() if value}
-        if desired and user == connections.user_of(self):
-            arguments = {"desired": desired, "stranded": "report", "confirm": transaction.confirmation()}
-            return proofs.by_plan(caller, arguments)
         if self._task.args.get("methods"):
             seen = proofs.by_command(caller, user)
             if seen.problem is not None or not proofs.offers_only(seen.offered, set(self._task.args["methods"])):
                 return seen
+        desired = {name: value for name, value in (self._task.args.get("desired") or {}).items() if value}
+        if desired and user == connections.user_of(self):
+            arguments = {"desired": desired, "stranded": "report", "confirm": transaction.confirmation()}
+            return proofs.by_plan(caller, arguments)
         return proofs.by_command(caller, user, transaction.confirmation())
 
 

@@ -69,6 +69,10 @@ class _Run:
 
     def steps(self) -> None:
         """Add keys, prove, and change the rest inside a transaction."""
+        if self._caller.action._task.check_mode:
+            self._result["changes"] = list(self._plan["changes"])
+            self._result["changed"] = bool(self._plan["changes"])
+            return
         by_key = self._plan["reached"] == "key"
         if self._has("widen", "keys"):
             self._apply("keys", "widen", self._way(by_key=by_key))

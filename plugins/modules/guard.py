@@ -27,7 +27,10 @@ options:
     description: The transaction to extend or to revert.
     type: str
   timeout:
-    description: Seconds until the host goes back; 5 to 3600.
+    description:
+      - Seconds until the host goes back; 5 to 3600.
+      - Where the hosts of a batch wait for each other (the strategy linear), it is multiplied by batch size / forks,
+        rounded up. Over 3600 it is refused, and the batch size that fits is named.
     type: int
     default: 300
   operators:
@@ -47,7 +50,7 @@ options:
     elements: str
     default: []
   by:
-    description: Who asks, for people on the host; by default the address that this session comes from.
+    description: Who asks, for people on the host; by default the user and the name of the controller.
     type: str
   rehearse:
     description:
@@ -57,9 +60,19 @@ options:
 extends_documentation_fragment:
   - latchkey.ssh.attributes
   - latchkey.ssh.desired
+attributes:
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details: A second transaction is refused while one is under way.
 """
 
 EXAMPLES = r"""
+- name: Find the key that has to open the host afterwards
+  latchkey.ssh.operator_key:
+  register: key
+
 - name: Have a way back
   latchkey.ssh.guard:
     touches: [/etc/ssh, /etc/security/access.conf]
@@ -84,10 +97,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 transaction:
-  description: What a proof needs to confirm; its C(id) goes to the modules that write.
+  description:
+    - What a proof needs to confirm; its C(id) goes to the modules that write.
+    - C(goes_back) is in seconds since the epoch.
   returned: O(state=armed)
   type: dict
-  sample: {id: 20261124T113000-1f2e3d, nonce: 5f0c..., timeout: 300}
+  sample: {id: 20261124T113000-1f2e3d, nonce: 5f0c..., timeout: 300, goes_back: 1795519801.0}
+operators:
+  description: Who has to confirm.
+  returned: O(state=armed)
+  type: list
+  elements: str
+  sample: [admin]
 touches:
   description: What comes back when nobody confirms.
   returned: O(state=armed)

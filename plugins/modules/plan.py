@@ -195,6 +195,29 @@ preflight:
       where: fail2ban
       reason: fail2ban watches logins here, and would ban 192.0.2.7 after a few that fail
       remedy: add 192.0.2.7 to its ignoreip
+predicted:
+  description: Operators whose key the controller does not hold.
+  returned: by the action
+  type: list
+  elements: str
+break_glass:
+  description: Accounts that a break-glass key opens.
+  returned: always
+  type: list
+  elements: str
+inventory:
+  description: Lines of the inventory to change afterwards.
+  returned: by the action
+  type: list
+  elements: str
+accepted_host_key:
+  description: The key that was accepted on first contact.
+  returned: by the action
+  type: str
+confirm:
+  description: What became of the confirmation.
+  returned: with O(confirm)
+  type: dict
 refused:
   description: Why nothing may be changed; each with kind, where, reason and remedy.
   returned: always

@@ -37,6 +37,7 @@ options:
   desired:
     description:
       - With O(confirm), the desired state that must be effective by now; something left to do is a failure.
+      - It counts for the account that Ansible connects as; another O(user) confirms without it.
     type: dict
 extends_documentation_fragment:
   - latchkey.ssh.attributes

@@ -70,6 +70,26 @@ predicted:
   returned: always
   type: list
   elements: str
+transaction:
+  description: The transaction, with its state, and a note where it was taken back.
+  returned: where the host was armed
+  type: dict
+  sample: {id: 20261124T113000-1f2e3d, state: COMMITTED, deadline: "11:35:01 UTC"}
+rehearsal:
+  description: Whether the candidate was tried by a real login before it was applied, and why not.
+  returned: where the host was armed
+  type: dict
+  sample: {rehearsed: true}
+taken_back:
+  description: What had been changed and was taken back.
+  returned: where that happened
+  type: list
+  elements: dict
+conflicts:
+  description: Lines of others that win, where they are only to be reported.
+  returned: always
+  type: list
+  elements: str
 refused:
   description: What went wrong.
   returned: always

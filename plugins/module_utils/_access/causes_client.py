@@ -5,7 +5,9 @@
 
 from typing import Iterator, List, Sequence, Tuple
 
+from .._openssh.keys import PublicKey
 from .._openssh.source_list import match_list
+from .causes_keys import verdicts
 from .model import REFUSE, WARN, Account, Behind, Client, Finding, Server, first, number
 
 # These need no MAC of their own (cipher.c).
@@ -60,22 +62,34 @@ def sessions(_server: Server, account: Account, client: Client) -> Iterator[Find
         )
 
 
-def forwarding(_server: Server, account: Account, client: Client) -> Iterator[Finding]:
+def forwarding(server: Server, account: Account, client: Client) -> Iterator[Finding]:
     """Other hosts are reached through this one, and sshd would not let their connections pass.
 
-    Source: channel_connect_to_port, permitopen and DisableForwarding of sshd_config(5).
+    Source: channel_connect_to_port, permitopen and DisableForwarding of sshd_config(5), restrict of sshd(8).
     """
     through = [one for one in client.behind if one.user == account.name]
     keyword = _forbidding(account, through)
+    remedy = f"allow it for them: `Match User {account.name}`, `AllowTcpForwarding yes`, `PermitOpen any`"
+    if through and not keyword and client.key and client.user == account.name:
+        keyword = _forbidden_by_key(server, account, client.key)
+        remedy = "leave port-forwarding to this key (key_options), or use another one for the jump"
     if keyword:
         hosts = sorted({one.host for one in through})
         shown = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
-        yield Finding(
-            REFUSE,
-            f"{keyword} would cut off the hosts that are reached through this one as {account.name}: {shown}",
-            f"allow it for them: `Match User {account.name}`, `AllowTcpForwarding yes`, `PermitOpen any`",
-            account.name,
-        )
+        text = f"{keyword} would cut off the hosts that are reached through this one as {account.name}: {shown}"
+        yield Finding(REFUSE, text, remedy, account.name)
+
+
+def _forbidden_by_key(server: Server, account: Account, key: PublicKey) -> str:
+    """Return the line that takes forwarding from a key which has it today; '' where none does."""
+    files = [file for file in account.key_files or () if not file.problem]
+    said = [one for one in verdicts([file.document for file in files], key, (server, account)) if one.ok]
+    today = [one for one in verdicts(account.today, key, (server, account)) if one.ok]
+    if not said or any("port-forwarding" in one.options.split() for one in said[:1]):
+        return ""
+    if today and "port-forwarding" not in today[0].options.split():
+        return ""
+    return f"line {said[0].line} of its keys (restrict, no-port-forwarding)"
 
 
 def _listed(server: Server, keyword: str) -> Tuple[str, ...]:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Causes in keys and key files: missing, unreadable, refused by options, type or size. Pure. PRIVATE."""
 
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from .._openssh import authorized_keys
 from .._openssh.authorized_keys import AuthorizedKeys
@@ -128,20 +128,25 @@ def _unoffered(answer: Answer, client: Client, wanted: PublicKey) -> Optional[st
     return f"the controller's ssh and sshd have no signature for {wanted.type} keys in common"
 
 
-def _refusal(documents: Sequence[AuthorizedKeys], wanted: PublicKey, at: Tuple[Server, Account]) -> Optional[str]:
-    """Return why no file lets the key in, or None; a command that is forced already may be what logins need."""
+def verdicts(
+    documents: Sequence[AuthorizedKeys], wanted: PublicKey, at: Tuple[Server, Account]
+) -> List[authorized_keys.Verdict]:
+    """Return what sshd would say to a key by each of these documents, in order."""
     server, account = at
     request = authorized_keys.LoginRequest(
         server.version, account.name, server.client, account.client_name, server.now, False, server.utc_offset
     )
-    said = [authorized_keys.authorises(document, wanted, request) for document in documents]
+    return [authorized_keys.authorises(document, wanted, request) for document in documents]
+
+
+def _refusal(documents: Sequence[AuthorizedKeys], wanted: PublicKey, at: Tuple[Server, Account]) -> Optional[str]:
+    """Return why no file lets the key in, or None; a command that is forced already may be what logins need."""
+    said = verdicts(documents, wanted, at)
     passed = next((verdict for verdict in said if verdict.ok), None)
     if passed is None:
         return "; ".join(reason for verdict in said for reason in verdict.why) or "no key file has it"
     forced = "command" in passed.options.split()
-    if forced and passed.options not in [
-        authorized_keys.authorises(document, wanted, request).options for document in account.today
-    ]:
+    if forced and passed.options not in [verdict.options for verdict in verdicts(at[1].today, wanted, at)]:
         return f"line {passed.line}: its options force a command, so nothing else can be run"
     return None
 
@@ -183,4 +188,4 @@ def _is_set(answer: Answer, keyword: str) -> bool:
     return first(answer, keyword, "none").lower() not in ("none", "")
 
 
-__all__ = ["key", "key_type", "label", "no_key", "strict_modes"]
+__all__ = ["key", "key_type", "label", "no_key", "strict_modes", "verdicts"]

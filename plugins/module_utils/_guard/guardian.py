@@ -167,7 +167,7 @@ class Machine:
         """Tell the journal, and everybody who is logged in; neither is waited for longer than a moment."""
         if os.environ.get("LATCHKEY_UNIT"):
             with contextlib.suppress(OSError):
-                write_line(f"latchkey: {text}", sys.stderr)
+                write_line(text, sys.stderr)
         else:
             self.run(["logger", "-t", "latchkey", "--", text], 2.0)
         self.run(["wall", f"latchkey: {text}"], 2.0)

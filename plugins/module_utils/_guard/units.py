@@ -25,6 +25,7 @@ Conflicts=shutdown.target
 [Service]
 Type=oneshot
 Environment=LATCHKEY_UNIT={boot}
+SyslogIdentifier=latchkey
 ExecStart={python} -I -S -B {program} boot
 TimeoutStartSec=90
 
@@ -40,6 +41,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Environment=LATCHKEY_UNIT={guard}
+SyslogIdentifier=latchkey
 ExecStart={python} -I -S -B {program} watch
 Restart=always
 RestartSec=1

@@ -96,6 +96,8 @@ WARN = model.WARN
 PENALTIES = "crash:90 authfail:5 noauth:1 max:600 min:15"
 NO_ADDRESS = {"before": STOPS_SELF}
 
+RESTRICTED_ALREADY = dict(key_lines("restrict " + lines(K1)), today=(document("restrict " + lines(K1)),))
+
 OF_ACCOUNTS = [
     case("shell", account={"shell": "/bin/zsh", "shell_problem": "it is missing"}),
     case("shell", None),
@@ -230,6 +232,11 @@ OF_KEYS = [
     case("forwarding", after={"disableforwarding": ("yes",)}, client=JUMPED),
     case("forwarding", after={"permitopen": ("none",)}, client=JUMPED),
     case("forwarding", after={"permitopen": ("10.0.0.9:2222 10.0.0.8:22",)}, client=JUMPED),
+    case("forwarding", account=key_lines("restrict " + lines(K1)), client=JUMPED),
+    case("forwarding", account=key_lines("no-port-forwarding " + lines(K1)), client=JUMPED),
+    case("forwarding", None, account=key_lines("restrict,port-forwarding " + lines(K1)), client=JUMPED),
+    case("forwarding", None, account=key_lines("restrict " + lines(K1))),
+    case("forwarding", None, account=RESTRICTED_ALREADY, client=JUMPED),
     case("forwarding", None, after={"allowtcpforwarding": ("local",), "permitopen": ("any",)}, client=JUMPED),
     case("forwarding", None, after={"permitopen": ("10.0.0.8:22 10.0.0.*:*",)}, client=JUMPED),
     case("forwarding", None, after={"allowtcpforwarding": ("no",)}),
