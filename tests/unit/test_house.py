@@ -379,3 +379,12 @@ def test_no_tracked_file_names_a_place_of_this_machine():
 
 def test_a_place_of_this_machine_is_seen():
     assert local_paths(("see %s/README.md" % ROOT).encode()) == [ROOT]
+
+
+def test_no_host_waits_for_another_between_change_and_proof():
+    seen = []
+    for path in glob.glob(os.path.join(ROOT, "playbooks", "*.yml")):
+        with open(path, encoding="utf-8") as stream:
+            plays = stream.read().split("\n- name: ")
+        seen += [play for play in plays if re.search(r"tasks_from: (change|revert)\b", play)]
+    assert seen and all("strategy: ansible.builtin.host_pinned" in play for play in seen)

@@ -482,3 +482,29 @@ def test_keys_that_a_command_grants_all_the_same_are_named(monkeypatch):
         {"user": "alice", "key": [K1, K2], "state": "absent"}, {"user": "bob", "key": [K1]}]})
     (found,) = keys.still_granted(desired, Host())
     assert "of alice is still granted by AuthorizedKeysCommand /usr/bin/keys" in found
+
+
+# ---- break-glass keys ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["absent", "present"])
+@pytest.mark.parametrize("named", ["key", "fingerprint"])
+def test_a_break_glass_key_is_not_withdrawn(state, named):
+    """However it is named; and it may be given like any other."""
+    fingerprint = keys.break_glass({"break_glass_keys": [K2]})[0]
+    params = {
+        "accounts": [{"user": "alice", "key": [K1, K2], "state": state}],
+        "break_glass_keys": [K2 if named == "key" else fingerprint],
+    }
+    if state == "present":
+        assert keys.Desired.from_params(params)
+        return
+    with pytest.raises(Refused, match="the break-glass key SHA256:.* shall be withdrawn") as raised:
+        keys.Desired.from_params(params)
+    assert "harden_break_glass_keys" in raised.value.remedy
+
+
+def test_a_break_glass_key_that_cannot_be_read_is_named():
+    with pytest.raises(Malformed) as raised:
+        keys.break_glass({"break_glass_keys": [K1, "ssh-ed25519 nonsense"]})
+    assert raised.value.where.startswith("break_glass_keys[1]")

@@ -153,3 +153,20 @@ def test_nothing_to_go_back_from_is_no_refusal():
     built = records.build("h", {}, {}, {}, guard=guard)
     assert built["status"] == "unchanged" and "there is nothing to go back from" in "\n".join(summary([built]))
     assert records.build("h", {}, {"changes": [CHANGE]}, {}, guard=guard)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "state, status", [("REVERTED", "reverted"), ("UNKNOWN", "unknown"), ("REVERT_FAILED", "revert failed")]
+)
+def test_how_a_host_stands_after_a_failed_change_is_its_status(state, status):
+    plan = {"changes": [CHANGE], "proofs": [PROOF]}
+    done = {"refused": [REFUSAL], "transaction": {"id": "x", "state": state}, "taken_back": [CHANGE]}
+    record = records.build("web1", {}, plan, done)
+    assert record["status"] == status and record["taken_back"] == [CHANGE]
+    text = summary([record, records.build("web2", {}, {}, {"changes": []})])
+    assert text[1].endswith(f"1 {status}, 1 refused") and text[2].startswith(f"  web1: {status}")
+
+
+def test_a_candidate_that_was_not_tried_is_said():
+    done = {"changes": [CHANGE], "proofs": [PROOF], "rehearsal": {"rehearsed": False, "why": "no systemd"}}
+    assert "      not rehearsed: no systemd" in summary([records.build("web1", {}, {"changes": [CHANGE]}, done)])

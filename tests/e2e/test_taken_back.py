@@ -1,0 +1,64 @@
+# Copyright: Latchkey contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""harden.yml where the last proof fails: the host is back within seconds, and the run says so."""
+
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+from live import OPERATOR, Farm, Host, differences
+from runs import Controller, Result
+
+DROP_IN = "/etc/ssh/sshd_config.d/00-00-latchkey.conf"
+SECONDS = 300
+
+
+@pytest.fixture
+def key(controller: Controller) -> Path:
+    """Return the operator's key."""
+    return controller.key()
+
+
+@pytest.fixture
+def host(farm: Farm, key: Path) -> Host:
+    """Return a host that takes the operator's key already."""
+    (found,) = farm.fresh("taken9=9")
+    found.authorize(OPERATOR, key.with_suffix(".pub").read_text())
+    return found
+
+
+def harden(host: Host, controller: Controller, key: Path, then: str) -> tuple[Result, float]:
+    """Run harden.yml while another tool waits for the new configuration; returns how it went and how long it took."""
+    once = f"while [ ! -s {DROP_IN} ]; do sleep 0.02; done; {then}; systemctl reload sshd"
+    host.root(f"setsid sh -c {shlex.quote(once)} > /dev/null 2>&1 < /dev/null &")
+    wanted = {"harden_key": str(key), "harden_stranded": "report", "harden_timeout": SECONDS}
+    begun = time.monotonic()
+    run = controller.run(controller.inventory([host], {host.name: wanted}))
+    return run, time.monotonic() - begun
+
+
+def test_a_login_that_is_refused_after_the_change_takes_it_back(host: Host, controller: Controller, key: Path) -> None:
+    before = host.tree()
+    other = "/etc/ssh/sshd_config.d/00-00-another-tool.conf"
+    run, took = harden(host, controller, key, f"echo 'DenyUsers {OPERATOR}' > {other}")
+    record = run.record(host)
+    assert (run.rc, record["status"], record["transaction"]["state"]) == (2, "reverted", "REVERTED"), run.out
+    assert took < SECONDS / 3, "it was the controller, not the deadline"
+    assert not record.get("changed") and DROP_IN in [one["path"] for one in record["taken_back"]], record
+    assert "the host is back as it was" in run.words and "kept as /var/lib/latchkey/kept/" in run.words, run.out
+    assert host.login(key=key).ok
+    changed = {path for path in differences(before, host.tree()) if not path.startswith(("/var/lib/latchkey", "/root/"))}
+    assert not {path for path in changed if "/.ansible" not in path}, changed
+
+
+def test_a_login_that_finds_something_left_to_do_takes_it_back(host: Host, controller: Controller, key: Path) -> None:
+    """The login works, and the host is not what was asked for: another tool opens it again."""
+    first = "/etc/ssh/sshd_config.d/00-00-0.conf"
+    run, _took = harden(host, controller, key, f"echo 'PasswordAuthentication yes' > {first}; cat {DROP_IN} > /dev/null")
+    record = run.record(host)
+    assert (run.rc, record["status"]) == (2, "reverted"), run.out
+    assert "after the change this was still to do" in run.words or first in run.words, run.out
+    assert host.login(key=key).ok
+    assert "yes" in host.sshd()["passwordauthentication"]
