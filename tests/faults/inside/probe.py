@@ -115,8 +115,11 @@ class Probe:
 
 
 def mark(path):
-    """Leave a file that says that this point was reached."""
-    os.close(_REAL["open"](path, os.O_WRONLY | os.O_CREAT, 0o666))
+    """Leave a file that says that this point was reached, whatever becomes of the power then."""
+    for name, flags in ((path, os.O_WRONLY | os.O_CREAT), (os.path.dirname(path), os.O_RDONLY)):
+        handle = _REAL["open"](name, flags, 0o666)
+        _REAL["fsync"](handle)
+        os.close(handle)
 
 
 def install(process):
