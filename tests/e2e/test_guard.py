@@ -17,6 +17,7 @@ from runs import Controller, Result
 
 COMMAND = "/usr/local/sbin/latchkey"
 ALONE = "-o ControlMaster=no"
+ANOTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdXyRPgtRIDyvyAnmaP3vFeOp3PKdVb+C3TvPbZ2hq4 another"
 SUDO = "printf 'alice ALL=(ALL) NOPASSWD: ALL\\n' > /etc/sudoers.d/alice; chmod 440 /etc/sudoers.d/alice"
 # What a transaction has beside its record while it is under way.
 LEFT = (
@@ -146,6 +147,29 @@ def test_the_documented_play(desk: Desk) -> None:
     assert checked.rc == 0 and "MaxAuthTries 4" in checked.out, checked.out
     assert tree(desk.host) == before and desk.host.root(LEFT) == ""
     holds(desk)
+
+
+def test_the_roles_take_the_transaction_by_its_id(desk: Desk) -> None:
+    """Without it the fence refuses them inside one."""
+    find, arm, *_others, proof = documented()["tasks"]
+    named = "{{ guard.transaction.id }}"
+    server = {"ssh_server_settings": {"MaxAuthTries": 5}, "ssh_server_transaction": named}
+    accounts = [{"user": "alice", "key": [ANOTHER]}]
+    both = [
+        {"ansible.builtin.include_role": {"name": f"latchkey.ssh.{role}"}, "vars": variables}
+        for role, variables in (
+            ("ssh_server", server),
+            ("ssh_keys", {"ssh_keys_accounts": accounts, "ssh_keys_transaction": named}),
+        )
+    ]
+    run = desk.run({**documented(), "handlers": [], "tasks": [find, arm, *both, proof]})
+    assert run.rc == 0 and desk.last(run, "proof")["answer"] == "COMMITTED", run.out
+    assert desk.host.sshd()["maxauthtries"] == "5" and ANOTHER in desk.host.keys("alice")
+    server.pop("ssh_server_transaction")
+    server["ssh_server_settings"]["MaxAuthTries"] = 6
+    run = desk.run({**documented(), "handlers": [], "tasks": [find, arm, both[0], proof]})
+    assert run.rc != 0 and "covers this" in run.words, run.out
+    assert "REVERTED" in desk.host.root(f"{COMMAND} revert") and desk.host.sshd()["maxauthtries"] == "5"
 
 
 def test_who_locks_himself_out_is_back_before_the_play_ends(desk: Desk) -> None:

@@ -472,6 +472,20 @@ def test_what_a_program_leaves_running_is_not_waited_for():
     assert done.status == 0 and time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("unit", ["", guardian.GUARD_UNIT])
+def test_people_hear_it_on_their_terminals_and_in_the_journal(monkeypatch, capsys, unit):
+    """Below systemd what is said on standard error is in the journal already."""
+    ran = []
+    monkeypatch.setenv("LATCHKEY_UNIT", unit)
+    machine = guardian.Machine()
+    monkeypatch.setattr(machine, "run", lambda argv, seconds=30.0: ran.append(argv))
+    machine.tell("it goes back")
+    assert ran[-1] == ["wall", "latchkey: it goes back"]
+    assert (capsys.readouterr().err, len(ran)) == (("it goes back\n", 1) if unit else ("", 2))
+    assert unit or ran[0] == ["logger", "-t", "latchkey", "--", "it goes back"]
+
+
+
 @pytest.mark.parametrize(
     "said, heard",
     [

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The deadline of the action guard: raised where a host waits for its batch, refused where no deadline would fit."""
 
+import types
+
 import pytest
 
 pytest.importorskip("ansible")
@@ -42,3 +44,31 @@ def test_what_is_no_number_is_named(told):
     with pytest.raises(errors.Malformed) as caught:
         guard._seconds(told)
     assert caught.value.where == "timeout"
+
+
+def action(strategy, *, batch=20, forks=5, timeout=60):
+    """Return the action in a play of this strategy, two blocks down, and the variables that Ansible gives it."""
+    play = types.SimpleNamespace(_play=types.SimpleNamespace(strategy=strategy), _parent=None)
+    inner = types.SimpleNamespace(_parent=types.SimpleNamespace(_parent=play))
+    task = types.SimpleNamespace(_parent=inner, args={"timeout": timeout})
+    found = guard.ActionModule.__new__(guard.ActionModule)
+    found._task = task
+    hosts = ["h%d" % number for number in range(batch)]
+    return found, {"ansible_play_batch": hosts, "ansible_forks": forks}
+
+
+@pytest.mark.parametrize(
+    "strategy, seconds",
+    [("linear", 240), ("ansible.builtin.linear", 240), ("debug", 240), ("free", 60), ("host_pinned", 60)],
+)
+def test_only_where_hosts_wait_for_each_other_the_batch_counts(strategy, seconds):
+    found, variables = action(strategy)
+    assert found._timeout(variables) == seconds
+
+
+def test_a_batch_too_large_for_linear_fits_where_nobody_waits():
+    found, variables = action("linear", batch=1000)
+    with pytest.raises(errors.Refused):
+        found._timeout(variables)
+    found, variables = action("host_pinned", batch=1000)
+    assert found._timeout(variables) == 60
