@@ -65,3 +65,27 @@ def test_a_login_that_finds_something_left_does_so_too(host: Host, controller: C
     assert "after the change this was still to do" in run.words or first in run.words, run.out
     assert host.login(key=key).ok
     assert "yes" in host.sshd()["passwordauthentication"]
+
+
+CHECKED = """
+- hosts: all
+  gather_facts: false
+  become: true
+  vars:
+    desired: {server: {methods: [publickey]}}
+  tasks:
+    - latchkey.ssh.operator_key:
+      register: key
+    - latchkey.ssh.plan: {identity: "{{ key.identity }}", desired: "{{ desired }}", stranded: report}
+      register: plan
+    - latchkey.ssh.transaction: {identity: "{{ key.identity }}", plan: "{{ plan }}", desired: "{{ desired }}"}
+"""
+
+
+def test_the_action_alone_changes_nothing_in_check_mode(host: Host, controller: Controller, key: Path) -> None:
+    before = host.tree()
+    inventory = controller.inventory([host], {host.name: {"ansible_ssh_private_key_file": str(key)}})
+    run = controller.run(inventory, "--check", playbook=controller.play(CHECKED))
+    done = run.of(host, "transaction")
+    assert run.rc == 0 and done["refused"] == [] and DROP_IN in [one["path"] for one in done["changes"]], run.out
+    assert host.tree() == before
