@@ -27,7 +27,7 @@ class Emulated:
     generation = 10
     kind = "vm"
     # A login takes seconds under emulation, and Python starts ten times as slowly.
-    pace = 8
+    pace = 6
 
     def __init__(self, name: str) -> None:
         self.name = name
