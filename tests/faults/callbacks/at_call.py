@@ -58,10 +58,10 @@ class CallbackModule(CallbackBase):
             self._meet(f"after-{word}")
             return done
 
-        def revert(*arguments: Any) -> Any:
+        def revert(*arguments: Any, **more: Any) -> Any:
             if not self._plan["cancels"]:
                 self._act("kill")
-            return real_revert(*arguments)
+            return real_revert(*arguments, **more)
 
         proofs.run_module, guards.revert = run_module, revert
 
