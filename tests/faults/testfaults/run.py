@@ -89,7 +89,8 @@ class Run:
     def need_reached(self, seconds: float) -> None:
         """Wait until the probe is where the plan says; the product may take other steps than when they were noted."""
         if not self.reached(seconds):
-            raise Broken(f"step {self.fault.step} was not met: write the steps anew (faults --record)")
+            said = [self._events.get() for _number in range(self._events.qsize())]
+            raise Broken(f"step {self.fault.step} was not met (faults --record?); said: {said}")
 
     def release(self) -> None:
         """Let a process that waits at its step go on, and disks take writes."""
