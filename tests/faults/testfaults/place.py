@@ -285,7 +285,8 @@ def tree(place: Place) -> dict[str, str]:
 def plan(place: Place, probe: dict[str, Any], *, clean: bool = True) -> None:
     """Say what the probe does next; {} for a host as the product leaves it, without probe or drop-in."""
     directories = [(f"/usr/lib/systemd/system/{unit}.d", what) for unit, what in _UNITS]
-    commands = ["rm -rf /var/lib/latchkey /run/latchkey /usr/local/sbin/latchkey /usr/local/sbin/.latchkey-*"] if clean else []
+    ours = "/var/lib/latchkey /run/latchkey /usr/local/sbin/latchkey /usr/local/sbin/.latchkey-*"
+    commands = [f"rm -rf {ours}"] if clean else []
     commands.append(f"cd {HERE}; rm -rf plan.json fired reached go steps; install -m 666 /dev/null steps")
     for directory, what in directories:
         commands.append(f"rm -rf {directory}")
