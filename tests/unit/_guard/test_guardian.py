@@ -485,7 +485,6 @@ def test_people_hear_it_on_their_terminals_and_in_the_journal(monkeypatch, capsy
     assert unit or ran[0] == ["logger", "-t", "latchkey", "--", "it goes back"]
 
 
-
 @pytest.mark.parametrize(
     "said, heard",
     [
