@@ -14,11 +14,14 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "faults"))
+from testfaults import catalog  # noqa: E402  (found only after the line above)
+
 RESULTS = ROOT / "tests" / "results.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: made by `make table` -->", "<!-- end of results -->"
@@ -32,8 +35,12 @@ KINDS = {
 NOT_RUN = "not run"
 
 
-def faults(data: Mapping[str, Any]) -> dict[str, str]:
-    """Return survived/all by generation from the results of a suite of faults; a fault without harm does not count."""
+def faults(data: Mapping[str, Any], wanted: Iterable[tuple[int, str]]) -> dict[str, str]:
+    """Return survived/all by generation from the results of a suite of faults; a fault without harm does not count.
+
+    A generation of which one of the ``wanted`` (generation and id) is missing was not run.
+    """
+    missing = {str(generation) for generation, name in wanted if name not in data["faults"]}
     cells: dict[str, list[int]] = {}
     for entry in data["faults"].values():
         if entry["result"] == "dropped":
@@ -41,7 +48,8 @@ def faults(data: Mapping[str, Any]) -> dict[str, str]:
         cell = cells.setdefault(str(entry["generation"]), [0, 0])
         cell[0] += entry["result"] == "survived"
         cell[1] += 1
-    return {generation: f"{done}/{every}" for generation, (done, every) in sorted(cells.items())}
+    whole = {generation: counted for generation, counted in cells.items() if generation not in missing}
+    return {generation: f"{done}/{every}" for generation, (done, every) in sorted(whole.items())}
 
 
 def controls(data: Mapping[str, Any]) -> str:
@@ -57,8 +65,10 @@ def collect(build: Path) -> dict[str, Any]:
     for kind, name in (("standin", "faults.json"), ("almalinux", "faults-almalinux.json"), ("vm", "faults-vm.json")):
         if (build / name).exists():
             data = json.loads((build / name).read_text(encoding="utf-8"))
-            found["cells"][kind] = faults(data)
-            found["controls"][kind] = controls(data)
+            known = catalog.of_machine() if kind == "vm" else catalog.every()
+            found["cells"][kind] = faults(data, [(one.generation, one.id) for one in known])
+            if found["cells"][kind]:
+                found["controls"][kind] = controls(data)
     if (build / "selftest.json").exists():
         data = json.loads((build / "selftest.json").read_text(encoding="utf-8"))
         if data.get("platform", "").startswith("AlmaLinux"):

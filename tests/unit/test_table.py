@@ -29,7 +29,12 @@ def test_the_readme_has_the_kept_results(table):
 def test_only_what_was_survived_counts_as_survived(table):
     results = ["survived", "failed", "survived", "dropped"]
     faults = {str(number): {"generation": 9, "result": result} for number, result in enumerate(results)}
-    assert table.faults({"faults": faults}) == {"9": "2/3"}
+    assert table.faults({"faults": faults}, [(9, name) for name in faults]) == {"9": "2/3"}
+
+
+def test_a_suite_that_was_not_run_whole_has_no_cell(table):
+    faults = {"a": {"generation": 9, "result": "survived"}, "b": {"generation": 10, "result": "survived"}}
+    assert table.faults({"faults": faults}, [(9, "a"), (9, "more"), (10, "b")]) == {"10": "1/1"}
 
 
 def test_a_cell_without_a_result_says_so(table):
