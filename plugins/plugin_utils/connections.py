@@ -27,10 +27,11 @@ _MIXING = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 
 
 class Reached(NamedTuple):
-    """How a connection attempt ended: the client's transcript, and the error when no command was run."""
+    """How a connection attempt ended: the transcript, the error when no command was run, if a password was at hand."""
 
     transcript: transcript.Transcript
     error: str
+    password: bool = False
 
 
 def check_task(action: Any) -> None:
@@ -197,7 +198,8 @@ def run(action: Any, connection: Any, work: Any) -> tuple[Any, Reached]:
         return None, Reached(
             transcript.read(""), f"the host accepted the connection and did not answer within {LOGIN_SECONDS} s"
         )
-    return value, Reached(heard, error and (heard.words or error))
+    password = bool(connection.get_option("password") or connection._play_context.password)
+    return value, Reached(heard, error and (heard.words or error), password)
 
 
 def _clone(action: Any) -> Any:

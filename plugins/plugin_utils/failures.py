@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.release import __version__ as core_version
@@ -82,12 +83,19 @@ def of_login(reached: Reached, user: str, policy: HostKeyPolicy = _STRICT) -> La
             "wait a minute; look for failing logins from here",
         )
     if said.refused is not None:
-        return Refused(
-            f"the host let {user} in neither by key nor by password (it offers {', '.join(said.refused)})",
-            _WRONG_PASSWORD,
-            user,
-        )
+        return _not_let_in(user, said.refused, password=reached.password)
     return _unreached(reached)
+
+
+def _not_let_in(user: str, offers: Sequence[str], *, password: bool) -> Refused:
+    offered = f"it offers {', '.join(offers)}"
+    if password:
+        reason = f"the host let {user} in neither by key nor by password ({offered})"
+        return Refused(reason, _WRONG_PASSWORD, user)
+    remedy = "check ansible_user and its key (harden_key), and the keys of this account on the host"
+    if {"password", "keyboard-interactive"} & set(offers):
+        remedy = "check ansible_user and its key (harden_key); without a key there yet, set ansible_password, or use -k"
+    return Refused(f"the host let {user} in by no key ({offered}), and no password was tried", remedy, user)
 
 
 def _unreached(reached: Reached) -> LatchkeyError:

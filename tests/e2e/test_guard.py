@@ -178,7 +178,7 @@ def test_who_locks_himself_out_is_back_before_the_play_ends(desk: Desk) -> None:
     run = desk.run(locks_out(documented()))
     assert run.rc != 0, run.out
     failure = desk.last(run, "proof")["msg"]
-    assert f"let {OPERATOR} in neither by key" in failure and "(the host is back as it was" in failure, run.out
+    assert f"let {OPERATOR} in by no key" in failure and "(the host is back as it was" in failure, run.out
     assert "\n" not in failure
     found = status(desk.host)
     assert (found["state"], found["reason"]) == ("REVERTED", "the controller asked for it"), run.out

@@ -116,5 +116,5 @@ def test_a_host_that_takes_no_keys_is_held_by_password(open_host: Desk) -> None:
         done = open_host.steps("root: id -u", by_key=False, ansible_password=PASSWORDS[OPERATOR])
     finally:
         open_host.host.root(f"mv /root/kept {path}; systemctl reload sshd")
-    assert "neither by key" in by_key["refused"], by_key
+    assert "by no key" in by_key["refused"], by_key
     assert done["steps"][0][:2] == [0, "0"], done

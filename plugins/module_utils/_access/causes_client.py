@@ -50,13 +50,18 @@ def tries(_server: Server, account: Account, client: Client) -> Iterator[Finding
 
 
 def sessions(_server: Server, account: Account, client: Client) -> Iterator[Finding]:
-    """Sshd starts no session, or only one over each connection, and Ansible shares its connections."""
+    """Sshd starts no session, or few over each connection, and Ansible shares its connections.
+
+    Tasks that other hosts delegate to this one come over one connection too, as many at once as there are forks.
+    """
     most = number(account.after, "maxsessions", _DEFAULT_SESSIONS)
-    if client.user == account.name and most < 2:
+    needed = min(_DEFAULT_SESSIONS, max(2, client.forks))
+    if client.user == account.name and most < needed:
+        lets = {0: "lets no session", 1: "lets one session"}.get(most, f"lets {most} sessions")
         yield Finding(
             WARN if most else REFUSE,
-            f"MaxSessions {most} {'lets one session' if most else 'lets no session'} of {account.name} run "
-            f"over a connection, and Ansible runs its tasks over one",
+            f"MaxSessions {most} {lets} of {account.name} run over a connection, and Ansible runs its tasks over one, "
+            f"up to {needed} at once where they are delegated",
             f"set MaxSessions to {_DEFAULT_SESSIONS}",
             account.name,
         )

@@ -94,7 +94,10 @@ def startups(server: Server, client: Client) -> Iterator[Finding]:
     """Fewer logins may be under way at once than come: those through a jump host come as forks do."""
     needed = max(1, min(client.forks, len(client.behind)))
     begin, unused, rest = first(server.planned, "maxstartups", "10:30:100").partition(":")
-    full = rest.partition(":")[2] or begin
+    rate, unused, full = rest.partition(":")
+    if rate == "100" or not full:
+        # All of them are dropped from the first number on.
+        full = begin
     per_source = number(server.planned, "persourcemaxstartups", needed)
     limits = [("MaxStartups", int(full) if full.isdigit() else needed), ("PerSourceMaxStartups", per_source)]
     for keyword, limit in limits:
@@ -115,22 +118,27 @@ def startups(server: Server, client: Client) -> Iterator[Finding]:
 
 
 def penalties(server: Server, _client: Client) -> Iterator[Finding]:
-    """One failed login would ban the controller. Source: srclimit_penalise, srclimit.c of OpenSSH 9.8 to 10.0."""
+    """One failed login, or one look at the port, would ban the controller.
+
+    Source: srclimit_penalise, srclimit.c of OpenSSH 9.8 to 10.0.
+    """
     words: Dict[str, str] = {}
     for word in first(server.planned, "persourcepenalties", "no").split():
         name, unused, value = word.partition(":")
         words[name] = value
     exempt = first(server.planned, "persourcepenaltyexemptlist", "none")
-    if not words.get("authfail", "").isdigit() or match_address(server.client, exempt) == 1:
+    if match_address(server.client, exempt) == 1:
         return
-    seconds, least = int(words["authfail"]), words.get("min", "15")
-    if seconds > int(least if least.isdigit() else 15):
-        yield Finding(
-            WARN,
-            f"one failed login bans {server.client} for {seconds} s, and everybody who shares its address",
-            f"set PerSourcePenaltyExemptList {server.client}, or a smaller authfail",
-            "PerSourcePenalties",
-        )
+    least = _seconds(words, "min", 15)
+    for name, what in (("authfail", "failed login"), ("noauth", "connection without a login (a check of the port)")):
+        seconds = _seconds(words, name, 0)
+        if seconds > least:
+            yield Finding(
+                WARN,
+                f"one {what} bans {server.client} for {seconds} s, and everybody who shares its address",
+                f"set PerSourcePenaltyExemptList {server.client}, or a smaller {name}",
+                "PerSourcePenalties",
+            )
 
 
 def fail2ban(server: Server, _client: Client) -> Iterator[Finding]:
@@ -172,10 +180,10 @@ def newer(server: Server, _client: Client) -> Iterator[Finding]:
     """The change starts a program that has not served a login yet, and no revert brings back the old one."""
     if server.newer:
         yield Finding(
-            WARN,
-            f"{server.newer} is newer than the running listener: with this change it starts to serve, "
-            "and going back does not bring back the old one",
-            "run `systemctl restart sshd` and log in once before the next run",
+            REFUSE,
+            f"{server.newer} is newer than the running listener: with this change it would start to serve, "
+            "and going back would not bring back the old one",
+            "run `systemctl restart sshd`, log in once beside this session, then run again",
             server.newer,
         )
 
@@ -189,6 +197,11 @@ def authselect(server: Server, _client: Client) -> Iterator[Finding]:
             "run `authselect check`, and put the edits into a profile of your own",
             "authselect",
         )
+
+
+def _seconds(words: Dict[str, str], name: str, default: int) -> int:
+    value = words.get(name, "")
+    return int(value) if value.isdigit() else default
 
 
 def _endpoints(server: Server) -> List[Endpoint]:

@@ -93,6 +93,7 @@ def test_the_command_that_looks_for_a_python_is_not_taken_for_its_answer():
         ("debug1: kex_exchange_identification: banner line 0: Not allowed at this time", "x", Refused, "",
          "PerSourcePenalties"),
         ("u@h: Permission denied (publickey,password).", "x", Refused, "u", "it offers publickey, password"),
+        ("u@h: Permission denied (publickey,password).", "x", Refused, "u", "no password was tried"),
         ("Host key verification failed.", "x", Refused, "host key", "a key that ssh did not show"),
         ("debug1: Server host key: ssh-rsa SHA256:x\nHost key for h has changed\nHost key verification failed.", "x",
          Refused, "host key", "ssh-rsa SHA256:x"),
@@ -106,3 +107,11 @@ def test_the_command_that_looks_for_a_python_is_not_taken_for_its_answer():
 def test_logins_that_failed(stderr, error, kind, where, words):
     found = failures.of_login(connections.Reached(transcript.read(stderr), error), "u")
     assert isinstance(found, kind) and found.where == where and words in found.reason and found.remedy
+
+
+def test_a_password_is_blamed_only_where_there_was_one():
+    said = transcript.read("u@h: Permission denied (publickey,password).")
+    found = failures.of_login(connections.Reached(said, "x", password=True), "u")
+    assert "neither by key nor by password" in found.reason and "ansible_password" in found.remedy
+    found = failures.of_login(connections.Reached(transcript.read("u@h: Permission denied (publickey)."), "x"), "u")
+    assert "no password was tried" in found.reason and "password" not in found.remedy

@@ -138,7 +138,7 @@ def test_a_long_speech_is_cut_at_its_beginning():
 @pytest.mark.parametrize(
     "case, where, words",
     [
-        ("refused", "admin", "let admin in neither by key nor by password"),
+        ("refused", "admin", "let admin in by no key (it offers"),
         ("changed host key", "host key", "known_hosts has another key"),
         ("unknown host", "host key", "is not known here"),
         ("too many failures", "admin", "too many keys"),
