@@ -7,13 +7,16 @@
     .venv/new/bin/python tests/tools/table.py --check    fail where the README is not what tests/results.json says
 
 A cell is `survived/all` of one suite on one kind of host. Without a result it says "not run": no old figure is kept.
+The line below names the commits that were tested.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 from testfaults import catalog  # noqa: E402  (found only after the line above)
+from testfaults.results import CODE, product  # noqa: E402
 
 RESULTS = ROOT / "tests" / "results.json"
 README = ROOT / "README.md"
@@ -59,9 +63,25 @@ def controls(data: Mapping[str, Any]) -> str:
     return f"{harmed} of {len(ended)}" if ended else NOT_RUN
 
 
+def commit_of(tested: str) -> str:
+    """Return the commit whose product has this hash, or '' where none of the last 50 that changed it has."""
+    commits = _git("log", "-50", "--format=%h", "--", *CODE).decode().split()
+    return next((one for one in commits if _is(one, tested)), "")
+
+
+def _is(commit: str, tested: str) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["tar", "-x", "-C", folder], input=_git("archive", commit, *CODE), check=True)
+        return product(Path(folder)) == tested
+
+
+def _git(*words: str) -> bytes:
+    return subprocess.run(["git", *words], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+
+
 def collect(build: Path) -> dict[str, Any]:
     """Return the results that lie in build/."""
-    found: dict[str, Any] = {"cells": {}, "controls": {}}
+    found: dict[str, Any] = {"cells": {}, "controls": {}, "commits": {}}
     for kind, name in (("standin", "faults.json"), ("almalinux", "faults-almalinux.json"), ("vm", "faults-vm.json")):
         if (build / name).exists():
             data = json.loads((build / name).read_text(encoding="utf-8"))
@@ -69,6 +89,7 @@ def collect(build: Path) -> dict[str, Any]:
             found["cells"][kind] = faults(data, [(one.generation, one.id) for one in known])
             if found["cells"][kind]:
                 found["controls"][kind] = controls(data)
+                found["commits"][kind] = commit_of(data["product"])
     if (build / "selftest.json").exists():
         data = json.loads((build / "selftest.json").read_text(encoding="utf-8"))
         if data.get("platform", "").startswith("AlmaLinux"):
@@ -84,12 +105,14 @@ def render(results: Mapping[str, Any]) -> str:
     for kind, title in KINDS.items():
         cells = results["cells"].get(kind, {})
         lines.append(f"| {title} | " + " | ".join(cells.get(number, NOT_RUN) for number in GENERATIONS) + " |")
-    told = "; ".join(f"{KINDS[kind].partition(' (')[0]}: {said}" for kind, said in results["controls"].items())
     lines.append("")
-    lines.append(
-        f"The same faults with the guardian off ended locked out or mixed: {told or NOT_RUN}. ({results['date']})"
-    )
+    lines.append(f"The same faults with the guardian off ended locked out or mixed: {_each(results['controls'])}.")
+    lines.append(f"Tested commits: {_each(results['commits'])}. ({results['date']})")
     return "\n".join(lines)
+
+
+def _each(told: Mapping[str, str]) -> str:
+    return "; ".join(f"{KINDS[kind].partition(' (')[0]}: {said}" for kind, said in told.items()) or NOT_RUN
 
 
 def placed(text: str, table: str) -> str:

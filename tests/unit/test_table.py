@@ -38,9 +38,20 @@ def test_a_suite_that_was_not_run_whole_has_no_cell(table):
 
 
 def test_a_cell_without_a_result_says_so(table):
-    said = table.render({"cells": {"standin": {"9": "2/3"}}, "controls": {"standin": "1 of 2"}, "date": "2026-01-01"})
+    results = {"cells": {"standin": {"9": "2/3"}}, "controls": {"standin": "1 of 2"}, "commits": {"standin": "abc"}}
+    said = table.render(dict(results, date="2026-01-01"))
     assert "| stand-in (`make faults`) | not run | 2/3 | not run |" in said
-    assert "stand-in: 1 of 2" in said
+    assert "stand-in: 1 of 2" in said and "stand-in: abc. (2026-01-01)" in said
+
+
+def test_a_tested_commit_is_found_by_its_product(table):
+    if not os.path.exists(os.path.join(ROOT, ".git")):
+        pytest.skip("no history")
+    newest = table._git("log", "-1", "--format=%h", "--", *table.CODE).decode().strip()
+    if not newest or table._git("status", "--porcelain", "--", *table.CODE):
+        pytest.skip("no history of this state of the product")
+    assert table.commit_of(table.product()) == newest
+    assert table.commit_of("of no commit") == ""
 
 
 def test_a_stand_in_is_no_almalinux(table, tmp_path):

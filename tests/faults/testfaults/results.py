@@ -22,9 +22,9 @@ MACHINE = ROOT / "build" / "faults-vm.json"
 CODE = ("plugins/module_utils", "plugins/plugin_utils", "plugins/action", "plugins/modules")
 
 
-def product() -> str:
+def product(root: Path = ROOT) -> str:
     """Return a hash of what is tested."""
-    return digest(*[tree_bytes(ROOT / path) for path in CODE])
+    return digest(*[tree_bytes(root / path) for path in CODE])
 
 
 class Results:
@@ -98,4 +98,4 @@ class Results:
             os.replace(fresh, self.file)
 
 
-__all__ = ["FILE", "MACHINE", "SHORT", "Results", "product"]
+__all__ = ["CODE", "FILE", "MACHINE", "SHORT", "Results", "product"]
