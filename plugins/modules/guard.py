@@ -19,7 +19,8 @@ author: Latchkey contributors (@latchkey)
 options:
   state:
     description:
-      - V(armed) begins a transaction, V(extended) moves its deadline away by O(timeout), V(reverted) goes back now.
+      - V(armed) begins a transaction, V(extended) moves its deadline away by O(timeout), to at most
+        an hour after it began, V(reverted) goes back now.
     type: str
     choices: [armed, extended, reverted]
     default: armed

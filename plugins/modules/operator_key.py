@@ -12,8 +12,9 @@ description:
   - Runs on the controller, in Ansible itself, and connects to no host.
   - Takes what Ansible already uses, in this order - O(key), C(ansible_ssh_private_key),
     C(ansible_ssh_private_key_file), a usable key of the
-    agent, the first of C(id_ed25519), C(id_ecdsa), C(id_rsa) with enough bits. A pair is made only where none of
-    these exists, by one process however many forks run.
+    agent, the first of C(id_ed25519), C(id_ecdsa), C(id_rsa) with enough bits. Where O(key) names a file that
+    is not there, the pair is made there; without O(key) one is made only where none of the others exists. One process
+    does it, however many forks run.
   - A key that would ask for a passphrase or a touch is refused, with what to do about it.
 author: Latchkey contributors (@latchkey)
 options:

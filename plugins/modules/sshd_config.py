@@ -90,7 +90,10 @@ conflicts:
   returned: always
   type: list
   elements: str
-  sample: ["/etc/ssh/sshd_config:9: `PasswordAuthentication yes` under `Match User x` keeps it at yes"]
+  sample:
+    - >-
+      /etc/ssh/sshd_config:9: `PasswordAuthentication yes` under `Match User x` keeps PasswordAuthentication at yes for
+      connections like user x from 192.0.2.7
 """
 
 from ansible_collections.latchkey.ssh.plugins.module_utils import _module

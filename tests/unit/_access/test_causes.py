@@ -102,6 +102,23 @@ def test_the_page_says_what_a_run_says(root):
         assert any(fits(remedy, finding.remedy.replace("`", "")) for finding in findings), (name, findings[0].remedy)
 
 
+def test_all_that_a_run_says_is_on_the_page(root):
+    words = {"refuse": "refused", "warn": "told"}
+    rows = documented(root)
+    missing = set()
+    for finding in [finding for one in CASES for finding in found(one)]:
+        fitting = [
+            row
+            for row in rows
+            if (row[0].strip("`"), row[2]) == (finding.cause, words[finding.severity])
+            and fits(row[3], finding.reason)
+            and fits(row[4], finding.remedy.replace("`", ""))
+        ]
+        if not fitting:
+            missing.add((finding.cause, finding.severity, finding.reason, finding.remedy))
+    assert not missing, "\n".join(" | ".join(one) for one in sorted(missing))
+
+
 def test_the_page_says_why_the_other_rows_are_no_causes(root):
     with open(os.path.join(root, "docs", "preflight.md"), encoding="utf-8") as stream:
         text = stream.read()
