@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._errors import LatchkeyError, Refused
+from ._errors import HostError, LatchkeyError, Refused
 from ._facets import change as changes
 from ._facets import guarding, together
 from ._facets.change import NARROW, WIDEN, Change
@@ -48,7 +48,7 @@ DESIRED_OPTIONS: Dict[str, Any] = dict(
 )
 CONFIRM_SPEC: Dict[str, Any] = dict(
     type="dict",
-    options=dict(id=dict(type="str", required=True), nonce=dict(type="str", required=True, no_log=False)),
+    options=dict(id=dict(type="str", required=True), nonce=dict(type="str", required=True, no_log=True)),
 )
 BEHIND_SPEC: Dict[str, Any] = dict(
     host=dict(type="str", required=True),
@@ -102,8 +102,17 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) 
     """Call ``work`` and end the module: its result, or one line that says what is wrong, where, and what to do."""
     try:
         module.exit_json(**work(module))
-    except LatchkeyError as error:
+    except (LatchkeyError, OSError) as failure:
+        error = _named(failure)
         module.fail_json(msg=str(error), error=describe(error))
+
+
+def _named(error: Exception) -> LatchkeyError:
+    """Return an error of the operating system as one of ours: a full or read-only disk is no traceback."""
+    if isinstance(error, LatchkeyError):
+        return error
+    where = str(getattr(error, "filename", None) or "the host")
+    return HostError(getattr(error, "strerror", None) or str(error), "make room there, or have it writable", where)
 
 
 def describe(error: LatchkeyError) -> Dict[str, str]:
@@ -125,10 +134,13 @@ def run_plan() -> None:
 
 
 def _facet_result(module: AnsibleModule, facet: Any) -> Dict[str, Any]:
-    with Host(fence.Fence(module.params["transaction"] or "", guardian.Site())) as host:
+    guard = fence.Fence(module.params["transaction"] or "", guardian.Site())
+    with Host(guard) as host:
         outcome = facet.outcome(module.params, host)
         phases = (WIDEN, NARROW) if module.params["phase"] == "all" else (module.params["phase"],)
-        if not module.check_mode:
+        if module.check_mode:
+            guard.check([change.path for change in outcome.changes if change.phase in phases])
+        else:
             _apply(module, facet, (outcome, phases), host)
     for conflict in outcome.conflicts:
         module.warn(f"a line of others wins: {conflict}")
@@ -142,7 +154,8 @@ def _apply(module: AnsibleModule, facet: Any, work: Tuple[changes.Outcome, Seque
     try:
         for phase in phases:
             facet.apply(outcome.changes, phase, host, done)
-    except LatchkeyError as error:
+    except (LatchkeyError, OSError) as failure:
+        error = _named(failure)
         module.fail_json(msg=str(error), error=describe(error), **_result(done, outcome.conflicts))
 
 
@@ -167,6 +180,10 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
     way = together.Way(params["identity_user"], key) if params.get("identity_user") and key else None
     with Host() as host:
         found = together.plan(desired, policy, params["operators"], host, way=way, client=params.get("client"))
+        if way is not None and any(change.phase == NARROW for change in found.changes):
+            # Whoever says how it gets in is going to arm.
+            names = list(dict.fromkeys([way.user, *params["operators"]]))
+            found = found._replace(refused=found.refused + guarding.check(found.changes, names, host))
     confirmed = _confirm(params.get("confirm"), found)
     return dict(
         _result(found.changes, found.conflicts),

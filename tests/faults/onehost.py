@@ -146,7 +146,12 @@ class Machine:
     def tell(self, text):
         self.told += 1
 
+    def command_line(self, process):
+        return ""
+
     def run(self, argv, seconds=30.0):
+        if argv[1] == "show":
+            return guardian.Program(0, "")
         self.host.steps.take("run", tuple(argv), {})
         status = 0
         if argv[0] == "systemctl":
@@ -254,7 +259,10 @@ class Host:
         tree = Tree(self.path(MAIN), files, version.EL9, os.path.dirname(self.path(MAIN)))
         uids = {"alice": ALICE, "bob": BOB}
         return types.SimpleNamespace(
-            sshd=sshd, tree=tree, account=lambda name: self.account(name)._replace(uid=uids[name])
+            sshd=sshd,
+            tree=tree,
+            present=types.SimpleNamespace(ask=lambda connection: {}),
+            account=lambda name: self.account(name)._replace(uid=uids[name]),
         )
 
     def arm(self, operators=("alice", "bob")):
@@ -388,7 +396,7 @@ def alone(host):
         # One that is never alive: an actor that was killed here is no process that ended.
         (os, "getpid", lambda: 4999999),
         # A race puts another killer in its place later on.
-        (guardian, "_kill_holders", lambda path: host.killer(path)),  # pylint: disable=unnecessary-lambda
+        (guardian, "_kill_holders", lambda path, working: host.killer(path)),
     ]
     kept = [(module, name, getattr(module, name)) for module, name, _new in patches]
     for module, name, new in patches:

@@ -47,7 +47,7 @@ BUILTIN_GENERICS = {"list", "dict", "tuple", "set", "frozenset", "type"}
 LONGEST_FUNCTION = 40
 LONGEST_FILE = 400
 # Copied to hosts as it is, and complete without any other file.
-LONGEST_ALONE = {"plugins/module_utils/_guard/guardian.py": 1600}
+LONGEST_ALONE = {"plugins/module_utils/_guard/guardian.py": 1650}
 LONGEST_MAIN = 25
 MOST_POSITIONAL = 4
 

@@ -15,6 +15,8 @@ from . import keyrings, together
 from .change import Change
 
 _SHOWN = ("id", "state", "began", "by", "reason")
+# What these change sshd has to read anyway, and what it would come to was planned.
+_READ_ANEW = {"server", "revert"}
 
 
 def run(params: Mapping[str, Any], *, check_mode: bool) -> Dict[str, Any]:
@@ -80,12 +82,37 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
         for name in list(operators) + list(params["accounts"]):
             wanted += of_account(name, host)
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
+        if not set(params["desired"] or {}) & _READ_ANEW:
+            _refuse_unread(host)
         # What writes in check mode has no transaction: to them its id is empty.
-        armed = arm.Armed("", "", wish.timeout, arm.check(wish, at)) if check_mode else arm.arm(host, wish, at)
+        armed = arm.Armed("", "", wish.timeout, arm.check(host, wish, at)) if check_mode else arm.arm(host, wish, at)
         stage = _stage(armed.id, params["rehearse"], tree, host) if armed.id else None
     handle = dict(id=armed.id, nonce=armed.nonce, timeout=armed.seconds)
     told = dict(changed=True, transaction=handle, touches=list(armed.paths), operators=list(operators))
     return dict(told, stage=stage._asdict()) if stage else told
+
+
+def _refuse_unread(host: Host) -> None:
+    """Refuse where sshd has not read its files: going back has it read them, and nobody knows what that does."""
+    path = arm.unread(host)
+    if path:
+        raise Refused(
+            f"the running sshd has not read {path} as it is, and going back would have it read that",
+            "run `systemctl reload sshd`, log in once beside this session, then run again",
+            path,
+        )
+
+
+def check(changes: Sequence[Change], names: Sequence[str], host: Host) -> List[LatchkeyError]:
+    """Return what arming would refuse, for a plan whose changes take something away."""
+    try:
+        wanted = touches(changes, host)
+        for name in names:
+            wanted += of_account(name, host)
+        arm.check(host, arm.Wish(arm.SHORTEST, tuple(names), tuple(wanted)), guardian.Site())
+    except LatchkeyError as error:
+        return [error]
+    return []
 
 
 def _stage(identifier: str, name: Optional[str], tree: Optional[Tree], host: Host) -> Optional[rehearsal.Stage]:
@@ -143,4 +170,4 @@ def _shown(at: guardian.Site) -> Dict[str, Any]:
         raise HostError(f"cannot be read: {error}", "run as root, and look at it", at.places.state) from error
 
 
-__all__ = ["confirm", "info", "of_account", "run", "touches"]
+__all__ = ["check", "confirm", "info", "of_account", "run", "touches"]

@@ -12,13 +12,16 @@ import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .._errors import HostError, LatchkeyError, Refused
-from .._host import listeners, sessions
+from .._host import listeners, sessions, sshd
 from .._host.host import Host
 from . import guardian, snapshot, units
 
 SHORTEST = 5
 LONGEST = 3600
-_REHEARSAL_SECONDS = 15.0
+# How long the guardian may take to start, and to try the way back: so much at least, and more for each file.
+_START_SECONDS = 15.0
+_ENTRY_SECONDS = 0.05
+_ACCOUNT_SECONDS = 6.0
 _RESERVE = 256 * 1024
 _OTHERS_PATIENCE = 30.0
 
@@ -58,7 +61,7 @@ def arm(host: Host, wish: Wish, at: guardian.Site) -> Armed:
         _prepare(state, wish, host, at)
     try:
         _start(at)
-        _await_rehearsal(state["id"], at)
+        _await_rehearsal(state, at)
         _open(state["id"], wish.timeout, at)
     except (LatchkeyError, OSError) as error:
         with contextlib.suppress(OSError, ValueError):
@@ -74,11 +77,11 @@ def arm(host: Host, wish: Wish, at: guardian.Site) -> Armed:
     return Armed(state["id"], nonce, wish.timeout, paths)
 
 
-def check(wish: Wish, at: guardian.Site) -> Tuple[str, ...]:
+def check(host: Host, wish: Wish, at: guardian.Site) -> Tuple[str, ...]:
     """Return the paths that would come back, without arming anything; raises what ``arm`` would refuse."""
     _check(wish)
     _refuse_second(_load(at), at)
-    return snapshot.check(wish.touches)
+    return snapshot.check(list(wish.touches) + snapshot.sshd_tree(host.tree))
 
 
 def _check(wish: Wish) -> None:
@@ -142,7 +145,7 @@ def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[st
         by=wish.by or f"root from {sessions.client_address()}",
         timeout=wish.timeout,
         deadline=now,
-        cap=now + LONGEST,
+        cap=now,
         last_write=now,
         operators={name: host.account(name).uid for name in wish.operators},
         confirmed=[],
@@ -157,14 +160,25 @@ def _new_state(host: Host, wish: Wish, nonce: str, at: guardian.Site) -> Dict[st
 
 def _unit(host: Host, at: guardian.Site) -> Dict[str, Any]:
     """Return how the service is checked, and where it is seen to answer: a firewall may keep the host from itself."""
-    sshd = host.sshd
-    heard = [one for one in listeners.of_process(sshd.unit.pid) if at.machine.greets(*one)]
+    found = host.sshd
+    heard = [one for one in listeners.of_process(found.unit.pid) if at.machine.greets(*one)]
     return dict(
-        name=sshd.unit.name,
-        pid=sshd.unit.pid,
-        check=[sshd.binary, "-t", "-f", sshd.main] + list(sshd.options),
+        name=found.unit.name,
+        pid=found.unit.pid,
+        arguments=guardian.started_with(at, found.unit.name),
+        current=not unread(host),
+        check=[found.binary, "-t", "-f", found.main] + list(found.options),
         listeners=[list(one) for one in heard],
     )
+
+
+def unread(host: Host) -> str:
+    """Say which file of its configuration the running sshd has not read; '' where it runs them, or cannot be told.
+
+    Directories do not count: rehearsals touch them.
+    """
+    answer = host.present.ask(None)
+    return sshd.unread(host.sshd, sorted(host.tree.files), answer) if sshd.shows_reloads(answer) else ""
 
 
 def _prepare(state: Dict[str, Any], wish: Wish, host: Host, at: guardian.Site) -> None:
@@ -186,7 +200,7 @@ def _prepare(state: Dict[str, Any], wish: Wish, host: Host, at: guardian.Site) -
         state["afterwards"] = units.trust(places)
         guardian.replace(places.marker, state["id"].encode() + b"\n", 0o600)
         # From here on only: locks and copies may have taken long.
-        state["deadline"] = at.machine.now() + _REHEARSAL_SECONDS + 10
+        state["deadline"] = at.machine.now() + _START_SECONDS + _rehearsal_seconds(state) + 10
         with guardian.locked(at, "state"):
             guardian.save(places, state)
     except (OSError, LatchkeyError) as error:
@@ -226,18 +240,26 @@ def _start(at: guardian.Site) -> None:
         )
 
 
-def _await_rehearsal(identifier: str, at: guardian.Site) -> None:
-    end = at.machine.now() + _REHEARSAL_SECONDS
+def _rehearsal_seconds(state: guardian.State) -> float:
+    accounts = {entry["account"] for entry in state["entries"] if entry.get("account")}
+    return _START_SECONDS + _ENTRY_SECONDS * len(state["entries"]) + _ACCOUNT_SECONDS * len(accounts)
+
+
+def _await_rehearsal(state: guardian.State, at: guardian.Site) -> None:
+    seconds, said = _START_SECONDS, "the guardian did not start"
+    remedy = "SELinux, fapolicyd, or a host that is too busy?"
+    end = at.machine.now() + seconds
     while True:
         report = _rehearsal(at)
-        if report.get("id") == identifier:
+        report = report if report.get("id") == state["id"] else {}
+        if "problems" in report:
             break
+        if report and seconds == _START_SECONDS:
+            seconds, said, remedy = _rehearsal_seconds(state), "the way back was not rehearsed", "a disk that is slow?"
+            end = at.machine.now() + seconds
         if at.machine.now() > end:
-            raise HostError(
-                f"the guardian did not start within {_REHEARSAL_SECONDS:g} s",
-                f"see `journalctl -u {guardian.GUARD_UNIT}`: SELinux, fapolicyd, or a host that is too busy?",
-                guardian.GUARD_UNIT,
-            )
+            reason = f"{said} within {seconds:.0f} s"
+            raise HostError(reason, f"see `journalctl -u {guardian.GUARD_UNIT}`: {remedy}", guardian.GUARD_UNIT)
         at.machine.pause(0.02)
     if report["problems"]:
         raise Refused(
@@ -259,8 +281,11 @@ def _open(identifier: str, timeout: int, at: guardian.Site) -> None:
     with guardian.locked(at, "state"):
         state = guardian.load(at.places)
         if state is None or state["id"] != identifier or state["state"] != guardian.PREPARED:
-            raise HostError("somebody else ended the transaction while it was armed", "run again", "transaction")
-        state.update(state=guardian.ARMED, deadline=at.machine.now() + timeout, last_write=at.machine.now())
+            ended = state["reason"] if state is not None and state["id"] == identifier else ""
+            reason = f"the transaction ended while it was armed{': ' if ended else ''}{ended}"
+            raise HostError(reason, "run again; see `journalctl -t latchkey`", "transaction")
+        now = at.machine.now()
+        state.update(state=guardian.ARMED, deadline=now + timeout, cap=now + LONGEST, last_write=now)
         guardian.save(at.places, state)
 
 

@@ -5,7 +5,7 @@
 
 import contextlib
 import os
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from .._errors import HostError, Refused
 from .._host import accounts, fences
@@ -53,6 +53,13 @@ class Fence(fences.Fence):
                 guardian.save(self._at.places, state)
             yield
             self._written()
+
+    def check(self, paths: Sequence[str]) -> None:
+        """Raise what writing these files, or reloading these units, would be refused for; nothing is recorded."""
+        if self.transaction and paths:
+            self._open_state()
+        for path in [] if self.transaction else paths:
+            (self._not_covered if path.startswith("/") else self._not_followed)(path)
 
     def _open_state(self) -> guardian.State:
         state = _load(self._at)

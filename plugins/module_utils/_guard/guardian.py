@@ -47,12 +47,15 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _WRITER_PATIENCE = 1.0
 _STATE_PATIENCE = 3.0
 _REVERTER_PATIENCE = 10.0
+# Whoever is at work has longer: taking over would begin again what is slow.
+_WORKING_PATIENCE = 90.0
 _FINISH_PATIENCE = 30.0
 _DYING = 5.0
 _SETTLING = 0.3
 _WARN_BEFORE = 60.0
 _KEPT_TRANSACTIONS = 10
 _XATTRS = ("system.posix_acl_access", "security.selinux")
+_NEEDS_RELOAD = ["systemctl", "show", "-p", "NeedDaemonReload"]
 # The status that timeout(1) gives to a program that had to be ended.
 _NO_ANSWER = 124
 _MANAGER_SECONDS = 5.0
@@ -152,6 +155,14 @@ class Machine:
         if process.returncode is None:
             return Program(_NO_ANSWER, f"`{argv[0]}` did not end within {seconds:g} s")
         return Program(process.returncode, " ".join(said.decode("utf-8", "replace").split()))
+
+    def command_line(self, process: str) -> str:
+        """Return the arguments of a process, or the title it gave itself; '' where it is gone."""
+        try:
+            with open(f"/proc/{int(process)}/cmdline", "rb") as handle:
+                return handle.read().rstrip(b"\0 ").replace(b"\0", b" ").decode("utf-8", "replace")
+        except (OSError, ValueError):
+            return ""
 
     def greets(self, address: str, port: int) -> bool:
         """Say whether an SSH server answers at an address of this host (RFC 4253, 4.2)."""
@@ -281,24 +292,27 @@ def sync_directory(path: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(at: Site, name: str, *, shared: bool = False, patience: Optional[float] = None) -> Iterator[None]:
+def locked(
+    at: Site, name: str, *, shared: bool = False, patience: Optional[float] = None, working: float = 0.0
+) -> Iterator[None]:
     """Hold a lock of the host; after ``patience`` seconds whoever holds on to it is killed.
 
-    ``state`` is held for one read and write of the transaction, ``write`` by writers (shared) and by a revert,
-    ``revert`` by whoever reverts, finishes or begins. One that was killed and hangs in the kernel does nothing any
-    more, and is not waited for.
+    Those who are not stopped have ``working`` seconds. ``state`` is held for one read and write of the transaction,
+    ``write`` by writers (shared) and by a revert, ``revert`` by whoever reverts, finishes or begins. One that was
+    killed and hangs in the kernel does nothing any more, and is not waited for.
     """
     os.makedirs(at.places.run, 0o700, exist_ok=True)
     path = os.path.join(at.places.run, f"{name}.lock")
     handle = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
     try:
-        began = at.machine.now()
+        began, killed = at.machine.now(), None
         while not _try_lock(handle, shared=shared):
-            waited = at.machine.now() - began
-            if patience is not None and waited > patience:
-                _kill_holders(path)
-                if waited > patience + _DYING:
-                    break
+            now = at.machine.now()
+            if patience is not None and now - began > patience:
+                if not _kill_holders(path, working=now - began > working):
+                    killed = now if killed is None else killed
+                    if now - killed > _DYING:
+                        break
             at.machine.pause(0.02)
         yield
     finally:
@@ -315,16 +329,28 @@ def _try_lock(handle: int, *, shared: bool) -> bool:
     return True
 
 
-def _kill_holders(path: str) -> None:
+def _kill_holders(path: str, *, working: bool) -> bool:
+    """Kill whoever has the file open and is stopped, or ``working`` too; say whether one was spared."""
+    spared = False
     for process in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
         if process == os.getpid():
             continue
         try:
             handles = os.listdir(f"/proc/{process}/fd")
-            if any(os.readlink(f"/proc/{process}/fd/{one}") == path for one in handles):
+            if not any(os.readlink(f"/proc/{process}/fd/{one}") == path for one in handles):
+                continue
+            if working or _is_stopped(process):
                 os.kill(process, signal.SIGKILL)
+            else:
+                spared = True
         except OSError:
             continue
+    return spared
+
+
+def _is_stopped(process: int) -> bool:
+    with open(f"/proc/{process}/stat", "rb") as handle:
+        return handle.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
 
 
 def rebooted(places: Places, state: Optional[State]) -> bool:
@@ -356,10 +382,16 @@ def session(process: int = 0) -> Optional[Session]:
     """Return the SSH session a process belongs to, found by its ancestors; None on a console.
 
     sshd calls its processes ``sshd: USER [priv]`` and ``sshd: USER@tty`` (setproctitle), ``sshd-session:`` since 9.8;
-    the one nearest to us runs as the user, the topmost began when the connection did.
+    the one nearest to us runs as the user, the topmost began when the connection did. What has left its login behind
+    (tmux, screen, nohup) is no console either: nobody knows any more from when it is, so it began at boot.
     """
-    found: Optional[Session] = None
     process = process or os.getpid()
+    found = _by_ancestors(process)
+    return _left_behind(process) if found is None else found
+
+
+def _by_ancestors(process: int) -> Optional[Session]:
+    found: Optional[Session] = None
     while process > 1:
         try:
             with open(f"/proc/{process}/stat", "rb") as handle:
@@ -375,6 +407,28 @@ def session(process: int = 0) -> Optional[Session]:
             found = Session(found.uid if found else uid, began)
         process = int(fields[1])
     return found
+
+
+def _left_behind(process: int) -> Optional[Session]:
+    """Find the login that a process came from by its control group (systemd-logind.service(8)); None on a console."""
+    try:
+        with open(f"/proc/{process}/cgroup", encoding="utf-8") as handle:
+            groups = handle.read()
+    except OSError:
+        return None
+    user = re.search(r"/user-([0-9]+)\.slice/user@", groups)
+    scope = re.search(r"/user-([0-9]+)\.slice/session-(\w+)\.scope", groups)
+    if user:
+        return Session(int(user.group(1)), 0.0)
+    return Session(int(scope.group(1)), 0.0) if scope and not _is_local(scope.group(2)) else None
+
+
+def _is_local(name: str) -> bool:
+    try:
+        with open(f"/run/systemd/sessions/{name}", encoding="utf-8") as handle:
+            return "\nREMOTE=0" in handle.read()
+    except OSError:
+        return False
 
 
 def confirm(at: Site, name: str, nonce: Optional[str], who: Optional[Session]) -> Dict[str, Any]:
@@ -461,9 +515,12 @@ def extend(at: Site, name: str, seconds: float) -> Dict[str, Any]:
             return {"answer": "REFUSED", "reason": "a deadline moves away only: give a positive number of seconds"}
         if state["state"] not in OPEN or _step(at, state) != WAIT:
             return {"answer": "TOO_LATE", "state": state["state"]}
-        state["deadline"] = min(state["deadline"] + seconds, state["cap"])
+        later = min(state["deadline"] + seconds, state["cap"])
+        if later <= state["deadline"]:
+            return {"answer": "REFUSED", "reason": "its deadline is as far away as it may be: an hour after the begin"}
+        state["deadline"] = later
         save(at.places, state)
-        return {"answer": "EXTENDED", "seconds_left": state["deadline"] - at.machine.now()}
+        return {"answer": "EXTENDED", "seconds_left": later - at.machine.now()}
 
 
 def cancel(at: Site, name: str, reason: str) -> Dict[str, Any]:
@@ -493,19 +550,20 @@ def revert(at: Site, reason: str, *, homes: bool, due: bool = False) -> bool:
     before the file systems of users are there: then the rest waits for the guardian. The state is changed first, so
     that no confirmation and no writer gets in between.
     """
-    with locked(at, "revert", patience=_REVERTER_PATIENCE):
+    with locked(at, "revert", patience=_REVERTER_PATIENCE, working=_WORKING_PATIENCE):
         state = _begin_revert(at, reason, due=due)
         if state is None:
             return True
         found = _Found([], [])
         if state.get("unused") and homes:
-            # Nobody was allowed to write yet, so nothing that a service says now comes from here.
-            follow(at, state)
+            # Nobody was allowed to write yet, so nothing that a service says now comes from here; and what it has
+            # not read was somebody else's to have it read.
+            follow(at, [unit for unit in state["units"] if unit["current"]])
         elif not state.get("unused") and not state.get("restored"):
             with locked(at, "write", patience=_WRITER_PATIENCE):
                 found = restore(at, state, homes=False)
             if homes:
-                found.problems.extend(follow(at, state))
+                found.problems.extend(follow(at, state["units"]))
                 state["restored"] = not found.problems
         if homes and not state.get("unused"):
             # Last, since users can hold this up; and no writer of ours is in there any more.
@@ -1065,10 +1123,13 @@ def walk(entry: Entry) -> Optional[int]:
 # --- services -------------------------------------------------------------------------------------------------------
 
 
-def follow(at: Site, state: State) -> List[str]:
+def follow(at: Site, units: Sequence[Dict[str, Any]]) -> List[str]:
     """Have the services read what was put back, start those that are gone, and see that they answer."""
     problems = []
-    for unit in state["units"]:
+    for unit in units:
+        if at.machine.run(_NEEDS_RELOAD + [unit["name"]], _MANAGER_SECONDS).said == "NeedDaemonReload=yes":
+            # A unit file or drop-in was put back.
+            at.machine.run(["systemctl", "daemon-reload"])
         problem = _check(at, unit)
         if not problem or at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
             problem = _bring_up(at, unit)
@@ -1086,7 +1147,7 @@ def _check(at: Site, unit: Dict[str, Any]) -> str:
 
 def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     name = unit["name"]
-    if _is_active(at, name):
+    if _is_active(at, name) and _runs_as_before(at, unit):
         # Also where nothing was written: the rehearsal touched directories that a listener is held against.
         done = at.machine.run(["systemctl", "reload", name], _MANAGER_SECONDS)
         if done.status == _NO_ANSWER and _hang_up(unit):
@@ -1105,6 +1166,24 @@ def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     if _answers(at, unit, 10.0):
         return ""
     return done.said or "it does not answer"
+
+
+def _runs_as_before(at: Site, unit: Dict[str, Any]) -> bool:
+    """Say whether the service runs with the arguments it had: a reload lets it keep those it has."""
+    now = started_with(at, name=unit["name"])
+    return not now or not unit["arguments"] or now == unit["arguments"]
+
+
+def started_with(at: Site, name: str) -> str:
+    """Return the arguments a service runs with; '' where they cannot be told.
+
+    sshd calls itself ``sshd: ARGUMENTS [listener] 0 of 10-100 startups`` since 8.4 (setproctitle, sshd.c).
+    """
+    said = at.machine.run(["systemctl", "show", "-p", "MainPID", name], _MANAGER_SECONDS).said
+    line = at.machine.command_line(said.partition("=")[2])
+    if line.startswith("sshd: ") and " [listener]" not in line:
+        return ""
+    return line[len("sshd: ") :].partition(" [listener]")[0] if line.startswith("sshd: ") else line
 
 
 def _is_active(at: Site, name: str) -> bool:
@@ -1209,8 +1288,9 @@ def rehearsal_path(places: Places) -> str:
 
 
 def _report_rehearsal(at: Site, state: State) -> None:
-    problems = rehearse(at, state)
-    report = {"id": state["id"], "problems": problems, "pid": os.getpid(), "context": _context()}
+    report: Dict[str, Any] = {"id": state["id"], "pid": os.getpid(), "context": _context()}
+    replace(rehearsal_path(at.places), json.dumps(report).encode(), 0o600)
+    report["problems"] = rehearse(at, state)
     replace(rehearsal_path(at.places), json.dumps(report).encode(), 0o600)
 
 
@@ -1478,6 +1558,8 @@ def _say(answer: Dict[str, Any], good: Sequence[str], words: Sequence[str]) -> i
         write_line(json.dumps(answer))
     else:
         rest = [answer.get("reason"), ", ".join(answer.get("operators", [])), "; ".join(answer.get("problems", []))]
+        if "seconds_left" in answer:
+            rest.append(f"goes back in {answer['seconds_left']:.0f} s")
         write_line("  ".join([answer["answer"]] + [str(one) for one in rest if one]))
     return 0 if answer["answer"] in good else 1
 

@@ -14,7 +14,6 @@ from .._host import accounts, files, home_files, users
 from .._openssh.sshd_tree import Tree, include_patterns
 from . import guardian
 
-_DEEPEST = 4
 _MOST_FILES = 500
 # Whatever is named may hold one; its copy is gone once the transaction is over.
 _SECRET = b"PRIVATE KEY-----"
@@ -93,7 +92,7 @@ def _spread(touch: Touch) -> List[Touch]:
     if files.look(touch.path).kind == "dir":
         for name in sorted(os.listdir(touch.path)):
             found += _spread(touch._replace(path=os.path.join(touch.path, name)))
-    if len(found) > _MOST_FILES or touch.path.count("/") > _DEEPEST + 4:
+    if len(found) > _MOST_FILES:
         raise Refused(f"holds more than {_MOST_FILES} files", "name the files that change", touch.path)
     return found
 

@@ -205,13 +205,15 @@ def listener_problem(sshd: Sshd, tree_paths: Sequence[str], answer: Mapping[str,
     sshd writes its pid file each time it has read its configuration, also after SIGHUP (sshd(8)); without a pid
     file the start of the process counts.
     """
-    since = _configured_ns(sshd, answer)
     paths = list(tree_paths) + sorted({os.path.dirname(path) for path in tree_paths if path != sshd.main})
-    for path in paths:
-        if os.path.exists(path) and files.look(path).changed_ns > since:
-            return f"{path} is newer than the running listener"
-    newer = newer_program(sshd, answer)
+    newer = unread(sshd, paths, answer) or newer_program(sshd, answer)
     return f"{newer} is newer than the running listener" if newer else None
+
+
+def unread(sshd: Sshd, paths: Sequence[str], answer: Mapping[str, Tuple[str, ...]]) -> str:
+    """Return the first of these paths that the running listener has not read as it is, or ''."""
+    since = _configured_ns(sshd, answer)
+    return next((path for path in paths if os.path.exists(path) and files.look(path).changed_ns > since), "")
 
 
 def newer_program(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> str:
@@ -312,4 +314,5 @@ __all__ = [
     "reload",
     "restart",
     "shows_reloads",
+    "unread",
 ]

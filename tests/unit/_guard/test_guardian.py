@@ -208,7 +208,7 @@ def test_one_that_is_killed_and_does_not_die_is_not_waited_for(at, hold, monkeyp
     """It hangs in the kernel, in a file system that does not answer."""
     hold("write")
     killed = []
-    monkeypatch.setattr(guardian, "_kill_holders", killed.append)
+    monkeypatch.setattr(guardian, "_kill_holders", lambda path, working: killed.append(path))
     began = at.machine.now()
     with guardian.locked(at, "write", patience=1.0):
         assert at.machine.now() - began < 7 and killed
@@ -221,6 +221,29 @@ def test_writers_share_and_a_revert_does_not(at, hold):
     handle = os.open(os.path.join(at.places.run, "write.lock"), os.O_RDWR)
     assert not guardian._try_lock(handle, shared=False)
     os.close(handle)
+
+
+def test_who_is_at_work_on_the_way_back_is_not_killed_for_being_slow(at, hold):
+    """Taking over would begin again what is slow, and two who take over from each other never end."""
+    holder = hold("revert")
+    clock = at.machine
+
+    def pause(seconds):
+        clock.clock += 1.0
+        if clock.clock > 1080:
+            holder.kill()
+            holder.wait()
+
+    clock.pause = pause
+    with guardian.locked(at, "revert", patience=10.0, working=90.0):
+        assert 1080 < clock.clock < 1095
+
+
+def test_who_is_at_work_for_ever_is_killed_in_the_end(at, hold):
+    holder = hold("revert")
+    at.machine.pause = lambda seconds: setattr(at.machine, "clock", at.machine.clock + 1.0)
+    with guardian.locked(at, "revert", patience=10.0, working=90.0):
+        assert holder.wait(10) == -signal.SIGKILL and at.machine.clock > 1090
 
 
 def test_a_revert_waits_for_nobody_for_long(armed, hold):
@@ -312,6 +335,8 @@ def test_two_operators_with_one_id_are_one_person(armed, state):
 def test_a_deadline_moves_away_up_to_its_cap(armed):
     assert guardian.extend(armed, ID, 60.0) == {"answer": "EXTENDED", "seconds_left": 360.0}
     assert guardian.extend(armed, ID, 99999.0) == {"answer": "EXTENDED", "seconds_left": 3600.0}
+    again = guardian.extend(armed, ID, 60.0)
+    assert again["answer"] == "REFUSED" and "as far away as it may be" in again["reason"]
 
 
 @pytest.mark.parametrize("seconds", [0.0, -100.0])
@@ -608,7 +633,7 @@ def test_the_command_shows_what_is_under_way(command, armed, state):
 
 
 def test_the_command_holds_confirms_and_lists(command, armed):
-    assert command("hold", "60")[:2] == (0, "EXTENDED\n")
+    assert command("hold", "60")[:2] == (0, "EXTENDED  goes back in 360 s\n")
     assert command("hold")[0] == command("hold", "soon")[0] == 2
     assert command("confirm")[:2] == (0, "COMMITTED\n")
     code, out, _error = command("list")

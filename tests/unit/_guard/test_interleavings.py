@@ -302,7 +302,7 @@ def no_lock(real):
 
 
 def patient(real):
-    return lambda at, name, shared=False, patience=None: real(at, name, shared=shared)
+    return lambda at, name, shared=False, patience=None, working=0.0: real(at, name, shared=shared)
 
 
 def no_revert_lock_for_arm(real):
