@@ -47,52 +47,52 @@ class ActionModule(ActionBase):
         return result
 
     def _prove_or_revert(self, caller: proofs.Caller) -> dict[str, Any]:
+        user = self._task.args.get("user") or connections.user_of(self)
         confirm = None if self._task.check_mode else self._task.args.get("confirm")
         if not confirm:
-            return {"proof": self._prove(caller, None).record()}
+            return {"proof": self._judged(caller, proofs.by_command(caller, user)).record()}
         transaction = guards.from_data(confirm)
         try:
-            proof = self._prove(caller, transaction)
-        except LatchkeyError as error:
+            return self._confirmed(caller, user, transaction)
+        except (LatchkeyError, AnsibleError) as error:
             # A connection that Ansible shares (ControlPersist) is older than the change, and may be the last one.
             ways = [lambda: connections.shared(self), *guards.ways(caller)]
             done = guards.revert(caller, transaction, ways, asked=True)
-            raise type(error)(f"{error.reason} ({done.note})", error.remedy, error.where) from error
-        answer = proof.result["confirm"]
+            known = error if isinstance(error, LatchkeyError) else HostError(" ".join(str(error).split()))
+            raise type(known)(f"{known.reason} ({done.note})", known.remedy, known.where) from error
+
+    def _confirmed(self, caller: proofs.Caller, user: str, transaction: guards.Transaction) -> dict[str, Any]:
+        """Log in and confirm; expected methods are looked at by a login before that."""
+        if self._task.args.get("methods"):
+            self._judged(caller, proofs.by_command(caller, user))
+        proof = self._confirming(caller, user, transaction)
+        answer = proof.result.get("confirm") or {}
+        if not answer and guards.committed_all_the_same(caller, transaction, proof.reached):
+            proof, answer = proofs.by_command(caller, user), {"answer": guards.COMMITTED}
+        self._judged(caller, proof)
+        problem = guards.problem_of(answer)
+        if problem is not None:
+            raise problem
         return {"proof": proof.record(), "answer": answer["answer"], "waiting_for": answer.get("operators", [])}
 
-    def _prove(self, caller: proofs.Caller, transaction: guards.Transaction | None) -> proofs.Proof:
-        args = self._task.args
-        user = args.get("user") or connections.user_of(self)
-        proof = self._login(caller, user, transaction)
-        if not proof.reached.transcript.authenticated:
-            raise failures.of_login(proof.reached, user, caller.policy)
-        if proof.problem is not None:
-            raise proof.problem
-        wanted = set(args.get("methods") or ())
-        if wanted and not proofs.offers_only(proof.offered, wanted):
-            raise HostError(
-                f"the host offers {', '.join(proof.offered)}, not {', '.join(sorted(wanted))}", "", "methods"
-            )
-        if transaction:
-            problem = guards.problem_of(proof.result.get("confirm") or {})
-            if problem is not None:
-                raise problem
-        return proof
-
-    def _login(self, caller: proofs.Caller, user: str, transaction: guards.Transaction | None) -> proofs.Proof:
-        """Log in; with a desired state or expected methods, prove them first and confirm by a second login."""
-        if transaction is None:
-            return proofs.by_command(caller, user)
-        if self._task.args.get("methods"):
-            seen = proofs.by_command(caller, user)
-            if seen.problem is not None or not proofs.offers_only(seen.offered, set(self._task.args["methods"])):
-                return seen
+    def _confirming(self, caller: proofs.Caller, user: str, transaction: guards.Transaction) -> proofs.Proof:
         desired = {name: value for name, value in (self._task.args.get("desired") or {}).items() if value}
         if desired and user == connections.user_of(self):
             arguments = {"desired": desired, "stranded": "report", "confirm": transaction.confirmation()}
             return proofs.by_plan(caller, arguments)
         return proofs.by_command(caller, user, transaction.confirmation())
+
+    def _judged(self, caller: proofs.Caller, proof: proofs.Proof) -> proofs.Proof:
+        if not proof.reached.transcript.authenticated:
+            raise failures.of_login(proof.reached, proof.operator, caller.policy)
+        if proof.problem is not None:
+            raise proof.problem
+        wanted = set(self._task.args.get("methods") or ())
+        if wanted and not proofs.offers_only(proof.offered, wanted):
+            raise HostError(
+                f"the host offers {', '.join(proof.offered)}, not {', '.join(sorted(wanted))}", "", "methods"
+            )
+        return proof
 
 
 __all__ = ["ActionModule"]

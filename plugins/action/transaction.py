@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action transaction: change one host in one task, with a way back whatever dies.
 
-Steps: keys are added and proven; arm; rehearse; what widens; what narrows; a proof that carries the plan once more and
-confirms. What fails between arm and confirmation is taken back at once.
+Steps: keys are added and proven; arm; rehearse; what widens; what narrows; a look at what is offered now; a proof that
+carries the plan once more and confirms. What fails between arm and confirmation is taken back at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from ansible_collections.latchkey.ssh.plugins.plugin_utils import (
     identity,
     lifeline,
     operators,
+    passages,
     proofs,
     rehearsals,
     results,
@@ -91,31 +93,55 @@ class _Run:
 
         All of it but the proofs goes over one connection that stays open, and is there when no other can be made.
         """
+        passage = passages.find(self._caller) if by_key and self._has("narrow", "server") else None
         with lifeline.Lifeline(self._caller, by_key=by_key, seconds=self._timeout + _SPARE) as line:
             transaction, stage = self._arm(line)
             before = len(self._result["changes"])
-            try:
-                if stage:
-                    self._result["rehearsal"] = rehearsals.rehearse(self._caller, stage, line)
-                if opens:
-                    self._apply("server", "widen", line.connection(), transaction)
-                    self._prove_before(proven=False)
-                for facet in FACET_MODULES:
-                    if self._has("narrow", facet):
-                        self._apply(facet, "narrow", line.connection(), transaction)
-                proof = self._confirm(transaction)
-            except (LatchkeyError, AnsibleError) as error:
-                raise self._taken_back(transaction, line, before, error) from error
+            with contextlib.ExitStack() as cut_off:
+                # Whoever ends this task (its `timeout`, Ctrl-C) does not wait for the deadline either.
+                cut_off.callback(self._taken_back, transaction, line, before, HostError("the task was ended"))
+                try:
+                    proof = self._change(transaction, line, stage, opens=opens, passage=passage)
+                except (LatchkeyError, AnsibleError) as error:
+                    cut_off.pop_all()
+                    raise self._taken_back(transaction, line, before, error) from error
+                cut_off.pop_all()
         # What is wrong from here on is said, and stays: the host has its new state for good.
         self._result["transaction"]["state"] = guards.COMMITTED
         self._take_proof(proof)
         self._prove_effective(proof)
 
+    def _change(
+        self,
+        transaction: guards.Transaction,
+        line: lifeline.Lifeline,
+        stage: dict[str, Any],
+        *,
+        opens: bool,
+        passage: passages.Passage | None,
+    ) -> proofs.Proof:
+        if stage:
+            self._result["rehearsal"] = rehearsals.rehearse(self._caller, stage, line)
+        if opens:
+            self._apply("server", "widen", line.connection(), transaction)
+            self._prove_before(proven=False)
+        for facet in FACET_MODULES:
+            if self._has("narrow", facet):
+                self._apply(facet, "narrow", line.connection(), transaction)
+        self._look_first(passage)
+        return self._confirm(transaction)
+
     def _arm(self, line: lifeline.Lifeline) -> tuple[guards.Transaction, dict[str, Any]]:
         me = connections.user_of(self._caller.action)
         required = [me, *operators.provable(self._caller, self._operators, self._desired)]
         arguments = {"timeout": self._timeout, "operators": required, "desired": self._desired, "rehearse": me}
-        transaction, done = guards.arm(self._caller, line.connection(), arguments)
+        try:
+            transaction, done = guards.arm(self._caller, line.connection(), arguments)
+        except LatchkeyError as error:
+            if failures.UNREACHABLE not in error.where:
+                raise
+            note = f"nothing was changed; if it was armed it ends that by itself within {self._timeout} s"
+            raise type(error)(f"{error.reason} ({note})", error.remedy, error.where) from error
         self._result["transaction"] = {"id": transaction.id, "state": "ARMED", "deadline": transaction.deadline()}
         return transaction, done.get("stage") or {}
 
@@ -165,6 +191,26 @@ class _Run:
             self._take_proof(self._by_plan({}))
         self._prove_others(None)
 
+    def _look_first(self, passage: passages.Passage | None) -> None:
+        """See by a login that confirms nothing what only the client sees: the key taken, the methods offered.
+
+        Nor is a host confirmed through which another one cannot be reached any more.
+        """
+        if not self._has("narrow", "server"):
+            return
+        seen = proofs.by_command(self._caller, connections.user_of(self._caller.action))
+        self._judge(seen)
+        planned = seen._replace(result={"methods": self._plan.get("methods")})
+        problem = proofs.offer_problem(planned, self._desired)
+        if problem is not None:
+            raise problem
+        if passage is not None and not passages.reaches(self._caller, passage):
+            raise Refused(
+                f"{passage.host} cannot be reached through this host any more",
+                "let it forward: AllowTcpForwarding yes, PermitOpen any",
+                "proof",
+            )
+
     def _confirm(self, transaction: guards.Transaction) -> proofs.Proof:
         """Confirm by brand-new logins: the further operators first, the one that carries the plan last."""
         self._result["proofs"] = []
@@ -174,30 +220,26 @@ class _Run:
         answer = proof.result.get("confirm") or {}
         if answer.get("answer") == guards.COMMITTED:
             return proof
-        if not answer and self._committed_all_the_same(transaction):
+        if not answer and guards.committed_all_the_same(self._caller, transaction, proof.reached):
             return self._by_plan({})
         if not answer:
             self._take_proof(proof)
         self._prove_effective(proof)
         raise guards.problem_of(answer) or HostError("the host did not confirm", "see guard_info", "transaction")
 
-    def _committed_all_the_same(self, transaction: guards.Transaction) -> bool:
-        """Settle by one more login whether a confirmation arrived whose answer was lost on the way."""
-        try:
-            return guards.status(self._caller, transaction) == guards.COMMITTED
-        except (LatchkeyError, AnsibleError):
-            return False
-
     def _by_plan(self, arguments: Mapping[str, Any]) -> proofs.Proof:
         return proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report", **arguments})
 
     def _take_proof(self, proof: proofs.Proof) -> None:
+        self._judge(proof)
+        self._result["proofs"].append(proof.record())
+
+    def _judge(self, proof: proofs.Proof) -> None:
         if not proof.reached.transcript.authenticated:
             error = failures.of_login(proof.reached, proof.operator, self._caller.policy)
             raise Refused(f"the key was not taken: {error.reason}", error.remedy, "proof")
         if proof.problem is not None:
             raise proof.problem
-        self._result["proofs"].append(proof.record())
 
     def _prove_others(self, transaction: guards.Transaction | None) -> None:
         confirm = transaction.confirmation() if transaction else None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible.errors import AnsibleError
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
 from ansible_collections.latchkey.ssh.plugins.module_utils._guard import arm as engine
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, failures, proofs, results
@@ -110,8 +111,22 @@ def revert(caller: proofs.Caller, transaction: Transaction, ways: Sequence[Any],
     return Reverted(UNKNOWN, f"{note} ({said})" if said else note)
 
 
+def committed_all_the_same(caller: proofs.Caller, transaction: Transaction, reached: connections.Reached) -> bool:
+    """Settle by one more login whether a confirmation arrived whose answer was lost on the way.
+
+    Args:
+        reached: how the login that should have confirmed ended; where it was refused there is nothing to settle.
+    """
+    if reached.transcript.refused is not None:
+        return False
+    try:
+        return status(caller, transaction) == COMMITTED
+    except (LatchkeyError, AnsibleError):
+        return False
+
+
 def status(caller: proofs.Caller, transaction: Transaction) -> str:
-    """Settle what became of a confirmation without an answer, by one read over another fresh login."""
+    """Return what became of a transaction, by one read over another fresh login."""
     connection = connections.fresh(caller.action, caller.who, caller.policy)
     done, _reached = proofs.run_module(caller, connection, "guard_info", {})
     told = (done or {}).get("status") or {}
@@ -141,4 +156,15 @@ def who_asks() -> str:
 
 
 __all__ = ["COMMITTED", "REVERTED", "REVERT_FAILED", "UNKNOWN", "Reverted", "Transaction"]
-__all__ += ["arm", "check_timeout", "from_data", "problem_of", "revert", "run", "status", "ways", "who_asks"]
+__all__ += [
+    "arm",
+    "check_timeout",
+    "committed_all_the_same",
+    "from_data",
+    "problem_of",
+    "revert",
+    "run",
+    "status",
+    "ways",
+    "who_asks",
+]

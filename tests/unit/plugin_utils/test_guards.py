@@ -75,3 +75,23 @@ def test_one_that_cannot_be_is_refused_before_anything_is_done(told, error):
     with pytest.raises(error) as raised:
         guards.check_timeout(told)
     assert raised.value.where == "harden_timeout"
+
+
+REFUSED = "u@h: Permission denied (publickey)."
+
+
+@pytest.mark.parametrize(
+    "stderr, told, settled, asked",
+    [
+        ("", "COMMITTED", True, 1),
+        ("", "REVERTED", False, 1),
+        (REFUSED, "COMMITTED", False, 0),
+    ],
+)
+def test_a_lost_answer_is_settled_by_one_more_login_and_a_refusal_by_none(monkeypatch, stderr, told, settled, asked):
+    """A login that was refused has confirmed nothing, and another one would be one more that fails."""
+    logins = []
+    monkeypatch.setattr(guards, "status", lambda caller, transaction: logins.append(1) or told)
+    reached = guards.connections.Reached(guards.connections.transcript.read(stderr), "x")
+    assert guards.committed_all_the_same(None, TRANSACTION, reached) is settled
+    assert len(logins) == asked
