@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Action transaction: change one host in one task, with a way back whatever dies.
 
-Steps: keys are added and proven; arm; rehearse; what widens; what narrows; a look at what is offered now; a proof that
+Steps: keys are added and proven; arm; rehearse; what widens; what narrows; a look by a brand-new login; a proof that
 carries the plan once more and confirms. What fails between arm and confirmation is taken back at once.
 """
 
@@ -194,16 +194,11 @@ class _Run:
     def _look_first(self, passage: passages.Passage | None) -> None:
         """See by a login that confirms nothing what only the client sees: the key taken, the methods offered.
 
-        Nor is a host confirmed through which another one cannot be reached any more.
+        What is confirmed stays. Nor is a host confirmed through which another one cannot be reached any more.
         """
-        if not self._has("narrow", "server"):
-            return
-        seen = proofs.by_command(self._caller, connections.user_of(self._caller.action))
+        seen = self._by_plan({})
         self._judge(seen)
-        planned = seen._replace(result={"methods": self._plan.get("methods")})
-        problem = proofs.offer_problem(planned, self._desired)
-        if problem is not None:
-            raise problem
+        self._prove_effective(seen)
         if passage is not None and not passages.reaches(self._caller, passage):
             raise Refused(
                 f"{passage.host} cannot be reached through this host any more",

@@ -4,7 +4,6 @@
 """harden.yml where the last proof fails: the host is back within seconds, and the run says so."""
 
 import shlex
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,10 @@ from runs import Controller, Result
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-00-latchkey.conf"
 SECONDS = 300
+# Touched by the other tool once the operator is locked out.
+LOCKED = "/run/locked-out"
+# What the README promises, and what a failed proof is far below of.
+PROMISED = 30
 
 
 @pytest.fixture
@@ -29,23 +32,27 @@ def host(farm: Farm, key: Path) -> Host:
     return found
 
 
-def harden(host: Host, controller: Controller, key: Path, then: str) -> tuple[Result, float]:
-    """Run harden.yml while another tool waits for the new configuration; returns how it went and how long it took."""
-    once = f"while [ ! -s {DROP_IN} ]; do sleep 0.02; done; {then}; systemctl reload sshd"
+def harden(host: Host, controller: Controller, key: Path, then: str) -> Result:
+    """Run harden.yml while another tool waits for the new configuration."""
+    once = f"while [ ! -s {DROP_IN} ]; do sleep 0.02; done; {then}; systemctl reload sshd; touch {LOCKED}"
     host.root(f"setsid sh -c {shlex.quote(once)} > /dev/null 2>&1 < /dev/null &")
     wanted = {"harden_key": str(key), "harden_stranded": "report", "harden_timeout": SECONDS}
-    begun = time.monotonic()
-    run = controller.run(controller.inventory([host], {host.name: wanted}))
-    return run, time.monotonic() - begun
+    return controller.run(controller.inventory([host], {host.name: wanted}))
+
+
+def seconds_locked_out(host: Host) -> int:
+    """Return how long it took from the lock-out until the host had gone back, by its own clock."""
+    times = host.root(f"stat -c %Y {LOCKED} /var/lib/latchkey/transaction.json").split()
+    return int(times[1]) - int(times[0])
 
 
 def test_a_login_that_is_refused_takes_the_change_back(host: Host, controller: Controller, key: Path) -> None:
     before = host.tree()
     other = "/etc/ssh/sshd_config.d/00-00-another-tool.conf"
-    run, took = harden(host, controller, key, f"echo 'DenyUsers {OPERATOR}' > {other}")
+    run = harden(host, controller, key, f"echo 'DenyUsers {OPERATOR}' > {other}")
     record = run.record(host)
     assert (run.rc, record["status"], record["transaction"]["state"]) == (2, "reverted", "REVERTED"), run.out
-    assert took < SECONDS / 3, "it was the controller, not the deadline"
+    assert seconds_locked_out(host) <= PROMISED, "it was the controller, not the deadline"
     taken_back = [one["path"] for one in record["taken_back"]]
     assert not record.get("changed") and DROP_IN in taken_back, record
     assert "the host is back as it was" in run.words and "kept as /var/lib/latchkey/kept/" in run.words, run.out
@@ -59,7 +66,7 @@ def test_a_login_that_finds_something_left_does_so_too(host: Host, controller: C
     """The login works, and the host is not what was asked for: another tool opens it again."""
     first = "/etc/ssh/sshd_config.d/00-00-0.conf"
     then = f"echo 'PasswordAuthentication yes' > {first}"
-    run, _took = harden(host, controller, key, then)
+    run = harden(host, controller, key, then)
     record = run.record(host)
     assert (run.rc, record["status"]) == (2, "reverted"), run.out
     assert "after the change this was still to do" in run.words or first in run.words, run.out

@@ -5,7 +5,8 @@
 
 LATCHKEY_FAULT is JSON: ``log`` (a file that gets a line for each call, before and after), ``at`` (the line at which the
 fault happens), ``do`` (kill: the controller is gone; stop: it stands still; or a shell command), ``after`` (seconds
-later), ``cancels`` (false: whoever would take something back is gone instead).
+later), ``cancels`` (false: whoever would take something back is gone instead), ``meanwhile`` (a line of the log, and
+what somebody else does then: a shell command).
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ class CallbackModule(CallbackBase):
 
     def _meet(self, word: str) -> None:
         self._note(word)
+        then, command = self._plan["meanwhile"] or ("", "")
+        if word == then:
+            subprocess.run(["sh", "-c", command], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         if word == self._plan["at"]:
             if self._plan.get("after"):
                 threading.Thread(target=self._later, daemon=True).start()

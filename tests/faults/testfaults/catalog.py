@@ -307,6 +307,8 @@ _CALLS = (
     "after-sshd_config-1",
     "before-plan-1",
     "after-plan-1",
+    "before-plan-2",
+    "after-plan-2",
 )
 # Seconds after the host is armed, drawn once: random.Random(12).uniform(0.2, 4.0).
 _MOMENTS = ("0.6", "1.1", "1.8", "2.4", "3.3")
@@ -318,7 +320,7 @@ def _of_controllers(generation: int) -> Iterator[Fault]:
         yield make(call, "controller", "killed", "controller", short=(generation, call) == (9, "after-sshd_config-1"))
     for seconds in _MOMENTS:
         yield make("after-guard-1", "controller", f"killed-after-{seconds}", "controller")
-    yield make("before-plan-1", "controller", "frozen", "controller")
+    yield make("before-plan-2", "controller", "frozen", "controller")
     for kind in ("cut", "new-cut"):
         yield make("at-the-change", "network", kind, "network", short=(generation, kind) == (8, "cut"))
         yield make("after-sshd_config-1", "network", kind, "network")

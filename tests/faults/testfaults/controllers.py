@@ -53,7 +53,7 @@ class Desk:
         self._folder = Path(tempfile.mkdtemp(prefix="lkf-", dir="/tmp"))
         self.log = self._folder / "log"
         self.log.touch()
-        plan = {"log": str(self.log), "cancels": run.guarded, "at": "", "do": "", **fault}
+        plan = {"log": str(self.log), "cancels": run.guarded, "at": "", "do": "", "meanwhile": None, **fault}
         self._process = self._start(others or (run.place,), plan)
 
     def _start(self, where: Sequence[place.Place], plan: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -141,7 +141,12 @@ def controller_is_hit(run: Run) -> dict[str, Any]:
     plan: dict[str, Any] = {"at": fault.point, "do": "stop" if fault.kind == "frozen" else "kill"}
     if fault.kind.startswith("killed-after"):
         plan.update(at="after-guard-1", after=float(fault.kind.rpartition("-")[2]))
-    return _harden(run, plan, _SABOTAGE.format(then=""))
+    sabotage = _SABOTAGE.format(then="")
+    if "-plan-2" in fault.point:
+        # Before that a login looks whether all is well, and where it is not nobody is asked to confirm.
+        plan["meanwhile"] = ("after-plan-1", place.shell_words(run.place, sabotage))
+        sabotage = "true"
+    return _harden(run, plan, sabotage)
 
 
 def network_is_hit(run: Run) -> dict[str, Any]:
@@ -180,22 +185,24 @@ def _harden(run: Run, plan: dict[str, Any], sabotage: str) -> dict[str, Any]:
 
 
 def reply_is_lost(run: Run) -> dict[str, Any]:
-    """The answer to the confirmation does not arrive: whatever the controller says, the host is not on both sides."""
+    """The answer to the confirmation does not arrive: the controller gives up, asks once more, and hears COMMITTED."""
     run.probe()
     watched = "while ! grep -q COMMITT /var/lib/latchkey/transaction.json 2>/dev/null; do sleep 0.005; done; "
     run.place.run(f"setsid sh -c {shlex.quote(watched + cut(new_only=False))} faults-loop >/dev/null 2>&1 </dev/null &")
     desk = Desk(run, {})
     try:
-        if not desk.met("before-plan-1"):
+        if not desk.met("before-plan-2"):
             raise Broken(f"nothing was confirmed: {' '.join(desk.words())}: {desk.said()}")
         run.told = run.told._replace(deadline=place.here(place.state(run.place)))
-        run.until(1)
+        # The client gives a silent connection up after 25 s at most (ServerAliveInterval).
+        if not desk.met("before-guard_info-1"):
+            raise Broken(f"the answer was not lost: {' '.join(desk.words())}: {desk.said()}")
         run.place.run(_HEAL)
         desk.wait(90)
         if not run.guarded:
             return {"harm": "none"}
-        if "told-REVERTED" in desk.words():
-            raise Broken("the host has committed, and the controller says REVERTED")
+        if "told-COMMITTED" not in desk.words():
+            raise Broken(f"the host has committed, and the controller says {desk.words()[-1]}")
         state = judge.await_end(run.place, run.told)
         login = place.log_in(run.place)
         if state.get("state") != "COMMITTED" or not login.root:

@@ -35,7 +35,10 @@ def test_hosts_that_do_not_answer_anyway_are_nobody_s_loss(monkeypatch, caller):
     assert passages.find(caller) is None
 
 
-@pytest.mark.parametrize("said, reached", [("SSH-2.0-OpenSSH_9.9\r\n", True), ("", False), ("channel 0: open failed", False)])
+GREETINGS = [("SSH-2.0-OpenSSH_9.9\r\n", True), ("", False), ("channel 0: open failed", False)]
+
+
+@pytest.mark.parametrize("said, reached", GREETINGS)
 def test_reached_is_what_greets(monkeypatch, caller, said, reached):
     monkeypatch.setattr(passages, "_argv", lambda caller, passage: ["ssh"])
     monkeypatch.setattr(passages.programs, "run", lambda words: subprocess.CompletedProcess(words, 0, said, ""))
