@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._errors import HostError, LatchkeyError, Refused
 from .._guard import arm, guardian, rehearsal, snapshot
+from .._host import login_model, sshd
 from .._host.host import Host
 from .._openssh.sshd_tree import Tree
 from . import keyrings, together
@@ -82,6 +83,7 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
         for name in list(operators) + list(params["accounts"]):
             wanted += of_account(name, host)
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
+        _refuse_updating()
         if not set(params["desired"] or {}) & _READ_ANEW:
             _refuse_unread(host)
         # What writes in check mode has no transaction: to them its id is empty.
@@ -92,8 +94,24 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
     return dict(told, stage=stage._asdict()) if stage else told
 
 
+def _refuse_updating() -> None:
+    """Refuse while packages are changed; what a plan saw of that may be minutes old."""
+    writer = login_model.package_writer()
+    if writer:
+        raise Refused(
+            f"packages are being changed right now ({writer})", "wait until that is done, then run again", "packages"
+        )
+
+
 def _refuse_unread(host: Host) -> None:
     """Refuse where sshd has not read its files: going back has it read them, and nobody knows what that does."""
+    newer = sshd.newer_program(host.sshd, host.present.ask(None))
+    if newer:
+        raise Refused(
+            f"{newer} is newer than the running listener, and going back would start it",
+            "run `systemctl restart sshd`, log in once beside this session, then run again",
+            newer,
+        )
     path = arm.unread(host)
     if path:
         raise Refused(

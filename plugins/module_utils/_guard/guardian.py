@@ -55,7 +55,6 @@ _SETTLING = 0.3
 _WARN_BEFORE = 60.0
 _KEPT_TRANSACTIONS = 10
 _XATTRS = ("system.posix_acl_access", "security.selinux")
-_NEEDS_RELOAD = ["systemctl", "show", "-p", "NeedDaemonReload"]
 # The status that timeout(1) gives to a program that had to be ended.
 _NO_ANSWER = 124
 _MANAGER_SECONDS = 5.0
@@ -1127,9 +1126,6 @@ def follow(at: Site, units: Sequence[Dict[str, Any]]) -> List[str]:
     """Have the services read what was put back, start those that are gone, and see that they answer."""
     problems = []
     for unit in units:
-        if at.machine.run(_NEEDS_RELOAD + [unit["name"]], _MANAGER_SECONDS).said == "NeedDaemonReload=yes":
-            # A unit file or drop-in was put back.
-            at.machine.run(["systemctl", "daemon-reload"])
         problem = _check(at, unit)
         if not problem or at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
             problem = _bring_up(at, unit)
@@ -1147,7 +1143,14 @@ def _check(at: Site, unit: Dict[str, Any]) -> str:
 
 def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     name = unit["name"]
-    if _is_active(at, name) and _runs_as_before(at, unit):
+    shown = _shown(at, name)
+    if shown.get("NeedDaemonReload") == "yes":
+        # A unit file or drop-in was put back.
+        at.machine.run(["systemctl", "daemon-reload"])
+    now = _arguments(at, shown)
+    # A reload lets it keep the arguments it has.
+    as_before = not now or not unit["arguments"] or now == unit["arguments"]
+    if as_before and _is_active(at, name):
         # Also where nothing was written: the rehearsal touched directories that a listener is held against.
         done = at.machine.run(["systemctl", "reload", name], _MANAGER_SECONDS)
         if done.status == _NO_ANSWER and _hang_up(unit):
@@ -1168,19 +1171,22 @@ def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     return done.said or "it does not answer"
 
 
-def _runs_as_before(at: Site, unit: Dict[str, Any]) -> bool:
-    """Say whether the service runs with the arguments it had: a reload lets it keep those it has."""
-    now = started_with(at, name=unit["name"])
-    return not now or not unit["arguments"] or now == unit["arguments"]
-
-
 def started_with(at: Site, name: str) -> str:
-    """Return the arguments a service runs with; '' where they cannot be told.
+    """Return the arguments a service runs with; '' where they cannot be told."""
+    return _arguments(at, _shown(at, name))
 
-    sshd calls itself ``sshd: ARGUMENTS [listener] 0 of 10-100 startups`` since 8.4 (setproctitle, sshd.c).
+
+def _shown(at: Site, name: str) -> Dict[str, str]:
+    said = at.machine.run(["systemctl", "show", "-p", "MainPID,NeedDaemonReload", name], _MANAGER_SECONDS).said
+    return {word.partition("=")[0]: word.partition("=")[2] for word in said.split()}
+
+
+def _arguments(at: Site, shown: Dict[str, str]) -> str:
+    """Return the arguments of a service by what it calls itself.
+
+    sshd's title is ``sshd: ARGUMENTS [listener] 0 of 10-100 startups`` since 8.4 (setproctitle, sshd.c).
     """
-    said = at.machine.run(["systemctl", "show", "-p", "MainPID", name], _MANAGER_SECONDS).said
-    line = at.machine.command_line(said.partition("=")[2])
+    line = at.machine.command_line(shown.get("MainPID", ""))
     if line.startswith("sshd: ") and " [listener]" not in line:
         return ""
     return line[len("sshd: ") :].partition(" [listener]")[0] if line.startswith("sshd: ") else line

@@ -219,8 +219,7 @@ def sshd_tree(tree: Tree) -> List[Touch]:
 
     Where they look into the directory of the main file itself, that is left out: host keys lie there, too.
     """
-    named, directories = set(tree.files), {os.path.dirname(path) for path in tree.files}
-    directories = {path for path in directories if path.endswith(".d")}
+    named, directories = set(tree.files), set()
     for data in tree.files.values():
         for pattern in include_patterns(data, tree.version, tree.base_dir):
             folder, name = os.path.split(pattern)

@@ -433,7 +433,8 @@ def test_each_path_stands_once_and_what_is_touched_first(at, state, etc):
 
 def test_the_tree_of_sshd_is_its_files_and_the_directories_of_its_drop_ins():
     drop_ins = ["/etc/ssh/sshd_config.d/a.conf", "/etc/ssh/sshd_config.d/b.conf"]
-    found = snapshot.sshd_tree(tree_of("/etc/ssh/sshd_config", *drop_ins))
+    include = b"Include /etc/ssh/sshd_config.d/*.conf\n"
+    found = snapshot.sshd_tree(tree_of("/etc/ssh/sshd_config", *drop_ins, text=include))
     assert [one.path for one in found] == [
         "/etc/ssh/sshd_config.d",
         "/etc/ssh/sshd_config",

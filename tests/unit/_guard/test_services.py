@@ -19,8 +19,8 @@ def sshd(at):
 
     def run(argv, seconds=30.0):
         done = plain(argv, seconds)
-        shown = {"NeedDaemonReload": "yes" if machine.stale else "no", "MainPID": "4711"}
-        return guardian.Program(0, "%s=%s" % (argv[3], shown[argv[3]])) if argv[1] == "show" else done
+        shown = "MainPID=4711 NeedDaemonReload=%s" % ("yes" if machine.stale else "no")
+        return guardian.Program(0, shown) if argv[1] == "show" else done
 
     machine.run = run
     machine.command_line = lambda process: machine.line if process == "4711" else ""
