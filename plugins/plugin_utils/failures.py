@@ -94,7 +94,7 @@ def _not_let_in(user: str, offers: Sequence[str], *, password: bool) -> Refused:
         return Refused(reason, _WRONG_PASSWORD, user)
     remedy = "check ansible_user and its key (harden_key), and the keys of this account on the host"
     if {"password", "keyboard-interactive"} & set(offers):
-        remedy = "check ansible_user and its key (harden_key); without a key there yet, set ansible_password, or use -k"
+        remedy += "; to come in by password set ansible_password, or use -k"
     return Refused(f"the host let {user} in by no key ({offered}), and no password was tried", remedy, user)
 
 

@@ -17,7 +17,7 @@ from .change import Change
 
 _SHOWN = ("id", "state", "began", "by", "reason")
 # What these change sshd has to read anyway, and what it would come to was planned.
-_READ_ANEW = {"server", "revert"}
+_READ_ANEW = ("server", "revert")
 
 
 def run(params: Mapping[str, Any], *, check_mode: bool) -> Dict[str, Any]:
@@ -84,7 +84,8 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
             wanted += of_account(name, host)
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
         _refuse_updating()
-        if not set(params["desired"] or {}) & _READ_ANEW:
+        # What is not given is there as None.
+        if not any((params["desired"] or {}).get(name) for name in _READ_ANEW):
             _refuse_unread(host)
         # What writes in check mode has no transaction: to them its id is empty.
         armed = arm.Armed("", "", wish.timeout, arm.check(host, wish, at)) if check_mode else arm.arm(host, wish, at)
