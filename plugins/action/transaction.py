@@ -93,7 +93,8 @@ class _Run:
 
         All of it but the proofs goes over one connection that stays open, and is there when no other can be made.
         """
-        passage = passages.find(self._caller) if by_key and self._has("narrow", "server") else None
+        narrows = any(self._has("narrow", facet) for facet in FACET_MODULES)
+        passage = passages.find(self._caller) if by_key and narrows else None
         with lifeline.Lifeline(self._caller, by_key=by_key, seconds=self._timeout + _SPARE) as line:
             transaction, stage = self._arm(line)
             before = len(self._result["changes"])
@@ -140,7 +141,7 @@ class _Run:
         except LatchkeyError as error:
             if failures.UNREACHABLE not in error.where:
                 raise
-            note = f"nothing was changed; if it was armed it ends that by itself within {self._timeout} s"
+            note = f"nothing was taken away; if it was armed it ends that by itself within {self._timeout} s"
             raise type(error)(f"{error.reason} ({note})", error.remedy, error.where) from error
         self._result["transaction"] = {"id": transaction.id, "state": "ARMED", "deadline": transaction.deadline()}
         return transaction, done.get("stage") or {}
@@ -199,7 +200,7 @@ class _Run:
         seen = self._by_plan({})
         self._judge(seen)
         self._prove_effective(seen)
-        if passage is not None and not passages.reaches(self._caller, passage):
+        if passage is not None and not passages.still_open(self._caller, passage):
             raise Refused(
                 f"{passage.host} cannot be reached through this host any more",
                 "let it forward: AllowTcpForwarding yes, PermitOpen any",
@@ -223,7 +224,10 @@ class _Run:
         raise guards.problem_of(answer) or HostError("the host did not confirm", "see guard_info", "transaction")
 
     def _by_plan(self, arguments: Mapping[str, Any]) -> proofs.Proof:
-        return proofs.by_plan(self._caller, {"desired": self._desired, "stranded": "report", **arguments})
+        # What is offered may depend on who asks.
+        me, key = connections.user_of(self._caller.action), self._caller.who.public_key
+        asked = {"desired": self._desired, "stranded": "report", "identity_user": me, "identity_key": key}
+        return proofs.by_plan(self._caller, {**asked, **arguments})
 
     def _take_proof(self, proof: proofs.Proof) -> None:
         self._judge(proof)

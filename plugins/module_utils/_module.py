@@ -180,8 +180,9 @@ def _plan_result(module: AnsibleModule) -> Dict[str, Any]:
     way = together.Way(params["identity_user"], key) if params.get("identity_user") and key else None
     with Host() as host:
         found = together.plan(desired, policy, params["operators"], host, way=way, client=params.get("client"))
-        if way is not None and any(change.phase == NARROW for change in found.changes):
-            # Whoever says how it gets in is going to arm.
+        narrow = any(change.phase == NARROW for change in found.changes)
+        if way is not None and params.get("client") is not None and narrow and not found.refused:
+            # Whoever says what its client does is going to arm.
             names = list(dict.fromkeys([way.user, *params["operators"]]))
             found = found._replace(refused=found.refused + guarding.check(found.changes, names, host))
     confirmed = _confirm(params.get("confirm"), found)

@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 import shlex
+import time
 from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, jumps, programs, proofs
 
-# So many are tried until one answers: hosts behind may be switched off.
-_MOST = 3
+# So many are tried until one answers, each for so many seconds: hosts behind may be switched off.
+_MOST = 2
+_SECONDS = 6
+# One that was found may be reloading its own sshd just now.
+_TRIES = 3
+_PAUSE = 1.5
+# What an SSH server says first, also to one who is one too many (sshd.c, srclimit.c).
+_GREETINGS = ("SSH-", "Exceeded MaxStartups", "Not allowed at this time")
 
 
 class Passage(NamedTuple):
@@ -32,10 +39,19 @@ def find(caller: proofs.Caller) -> Passage | None:
     return next((one for one in passages if reaches(caller, one)), None)
 
 
+def still_open(caller: proofs.Caller, passage: Passage) -> bool:
+    """Say whether a host that answered still does."""
+    for number in range(_TRIES):
+        if reaches(caller, passage):
+            return True
+        time.sleep(_PAUSE if number < _TRIES - 1 else 0)
+    return False
+
+
 def reaches(caller: proofs.Caller, passage: Passage) -> bool:
     """Log in anew, forward to that host, and say whether an SSH server greets there (RFC 4253, 4.2)."""
     try:
-        return programs.run(_argv(caller, passage)).stdout.startswith("SSH-")
+        return programs.run(_argv(caller, passage), seconds=_SECONDS).stdout.startswith(_GREETINGS)
     except HostError:
         # It does not end: nobody answers.
         return False
@@ -65,4 +81,4 @@ def _host(connection: Any) -> str:
     return str(connection.get_option("host") or connection._play_context.remote_addr)
 
 
-__all__ = ["Passage", "find", "reaches"]
+__all__ = ["Passage", "find", "reaches", "still_open"]

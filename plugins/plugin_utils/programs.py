@@ -13,14 +13,14 @@ from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostEr
 _SECONDS = 20
 
 
-def run(words: list[str], given: bytes = b"") -> subprocess.CompletedProcess[str]:
-    """Run a program with ``given`` as its standard input.
+def run(words: list[str], given: bytes = b"", seconds: float = _SECONDS) -> subprocess.CompletedProcess[str]:
+    """Run a program with ``given`` as its standard input, for so many ``seconds`` at most.
 
     Raises:
         HostError: it is not installed on the controller, or does not end.
     """
     try:
-        done = subprocess.run(words, input=given, capture_output=True, check=False, timeout=_SECONDS)
+        done = subprocess.run(words, input=given, capture_output=True, check=False, timeout=seconds)
     except FileNotFoundError as error:
         raise HostError(f"`{words[0]}` is not installed on the controller", "install the OpenSSH clients") from error
     except subprocess.TimeoutExpired as error:

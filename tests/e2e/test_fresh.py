@@ -85,7 +85,7 @@ def test_a_master_does_not_hide_a_key_that_is_gone(hardened: Desk, master: str) 
         run = hardened.run(changes={"ansible_ssh_extra_args": f"-S {master}"})
     finally:
         host.root(f"cat > {path}", stdin=lines.encode())
-    assert run.rc != 0 and "by no key" in run.refused(host), run.out
+    assert run.rc != 0 and "neither by key nor by password" in run.refused(host), run.out
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -84,6 +84,7 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
             wanted += of_account(name, host)
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
         _refuse_updating()
+        _refuse_newer(host)
         # What is not given is there as None.
         if not any((params["desired"] or {}).get(name) for name in _READ_ANEW):
             _refuse_unread(host)
@@ -104,8 +105,8 @@ def _refuse_updating() -> None:
         )
 
 
-def _refuse_unread(host: Host) -> None:
-    """Refuse where sshd has not read its files: going back has it read them, and nobody knows what that does."""
+def _refuse_newer(host: Host) -> None:
+    """Refuse where a reload starts another program than the one that runs; going back does not bring that back."""
     newer = sshd.newer_program(host.sshd, host.present.ask(None))
     if newer:
         raise Refused(
@@ -113,6 +114,13 @@ def _refuse_unread(host: Host) -> None:
             "run `systemctl restart sshd`, log in once beside this session, then run again",
             newer,
         )
+
+
+def _refuse_unread(host: Host) -> None:
+    """Refuse where sshd has not read its files: going back has it read them, and nobody knows what that does."""
+    options = sshd.options_problem(host.sshd)
+    if options:
+        raise Refused(options, "run `systemctl restart sshd`, log in once beside this session, then run again", "sshd")
     path = arm.unread(host)
     if path:
         raise Refused(
@@ -131,6 +139,8 @@ def check(changes: Sequence[Change], names: Sequence[str], host: Host) -> List[L
         arm.check(host, arm.Wish(arm.SHORTEST, tuple(names), tuple(wanted)), guardian.Site())
     except LatchkeyError as error:
         return [error]
+    except OSError as error:
+        return [HostError(f"cannot be looked at: {error.strerror}", "look at it", str(error.filename or "snapshot"))]
     return []
 
 

@@ -166,7 +166,7 @@ def _unit(host: Host, at: guardian.Site) -> Dict[str, Any]:
         name=found.unit.name,
         pid=found.unit.pid,
         arguments=guardian.started_with(at, found.unit.name),
-        current=not unread(host),
+        current=not unread(host) and not sshd.newer_program(found, host.present.ask(None)),
         check=[found.binary, "-t", "-f", found.main] + list(found.options),
         listeners=[list(one) for one in heard],
     )

@@ -59,6 +59,7 @@ _XATTRS = ("system.posix_acl_access", "security.selinux")
 _NO_ANSWER = 124
 _MANAGER_SECONDS = 5.0
 # What _guard/rehearsal.py makes; its stop takes everything else of a rehearsal away.
+_UNIT_FILES = ("/etc/systemd/", "/run/systemd/", "/usr/lib/systemd/", "/usr/local/lib/systemd/")
 _REHEARSAL = "/run/systemd/system/latchkey-rehearsal-end.service"
 _NO_LABEL = (errno.EPERM, errno.ENOTSUP)
 # sshd reads any; whoever makes one larger than this in the window wants to hold the way back up.
@@ -306,13 +307,16 @@ def locked(
     try:
         began, killed = at.machine.now(), None
         while not _try_lock(handle, shared=shared):
-            now = at.machine.now()
+            now, pause = at.machine.now(), 0.02
             if patience is not None and now - began > patience:
-                if not _kill_holders(path, working=now - began > working):
+                if _kill_holders(path, working=now - began > working):
+                    # Not to take the time of whoever is at work.
+                    pause = 0.5
+                else:
                     killed = now if killed is None else killed
                     if now - killed > _DYING:
                         break
-            at.machine.pause(0.02)
+            at.machine.pause(pause)
         yield
     finally:
         os.close(handle)
@@ -377,12 +381,16 @@ class Session(NamedTuple):
     began: float
 
 
+# That of a process whose login is gone.
+_UNKNOWN = Session(-1, 0.0)
+
+
 def session(process: int = 0) -> Optional[Session]:
     """Return the SSH session a process belongs to, found by its ancestors; None on a console.
 
     sshd calls its processes ``sshd: USER [priv]`` and ``sshd: USER@tty`` (setproctitle), ``sshd-session:`` since 9.8;
     the one nearest to us runs as the user, the topmost began when the connection did. What has left its login behind
-    (tmux, screen, nohup) is no console either: nobody knows any more from when it is, so it began at boot.
+    (tmux, screen, nohup) is no console either, and nobody knows any more from when it is.
     """
     process = process or os.getpid()
     found = _by_ancestors(process)
@@ -415,11 +423,11 @@ def _left_behind(process: int) -> Optional[Session]:
             groups = handle.read()
     except OSError:
         return None
-    user = re.search(r"/user-([0-9]+)\.slice/user@", groups)
-    scope = re.search(r"/user-([0-9]+)\.slice/session-(\w+)\.scope", groups)
-    if user:
-        return Session(int(user.group(1)), 0.0)
-    return Session(int(scope.group(1)), 0.0) if scope and not _is_local(scope.group(2)) else None
+    scope = re.search(r"/session-(\w+)\.scope", groups)
+    if scope:
+        return None if _is_local(scope.group(1)) else _UNKNOWN
+    # A user's own services, and what sshd itself was left with where no PAM module makes sessions.
+    return _UNKNOWN if re.search(r"/user@[0-9]+\.service|/sshd(@[^/]*)?\.service", groups) else None
 
 
 def _is_local(name: str) -> bool:
@@ -470,6 +478,8 @@ def _confirm_problem(
         # A nonce comes from a controller, and that has to come through sshd.
         reason = "this login cannot be traced to sshd: become by sudo" if nonce is not None else ""
         return {"answer": "REFUSED", "reason": reason} if reason else None
+    if who == _UNKNOWN:
+        return {"answer": "REFUSED", "reason": "nobody knows from when this session is: log in anew, or use a console"}
     if who.began <= state["last_write"]:
         return {"answer": "REFUSED", "reason": "this session is older than the last change: log in anew"}
     if who.uid not in state["operators"].values():
@@ -561,8 +571,12 @@ def revert(at: Site, reason: str, *, homes: bool, due: bool = False) -> bool:
         elif not state.get("unused") and not state.get("restored"):
             with locked(at, "write", patience=_WRITER_PATIENCE):
                 found = restore(at, state, homes=False)
+            if any(entry["path"].startswith(_UNIT_FILES) for entry in state["entries"]):
+                # At a boot, too: systemd has read them before they were back.
+                at.machine.run(["systemctl", "daemon-reload"])
             if homes:
-                found.problems.extend(follow(at, state["units"]))
+                followed = follow(at, state["units"])
+                found = _Found(found.problems + followed.problems, found.notes + followed.notes)
                 state["restored"] = not found.problems
         if homes and not state.get("unused"):
             # Last, since users can hold this up; and no writer of ours is in there any more.
@@ -1122,16 +1136,18 @@ def walk(entry: Entry) -> Optional[int]:
 # --- services -------------------------------------------------------------------------------------------------------
 
 
-def follow(at: Site, units: Sequence[Dict[str, Any]]) -> List[str]:
+def follow(at: Site, units: Sequence[Dict[str, Any]]) -> _Found:
     """Have the services read what was put back, start those that are gone, and see that they answer."""
-    problems = []
+    found = _Found([], [])
     for unit in units:
         problem = _check(at, unit)
         if not problem or at.machine.run(["systemctl", "is-active", unit["name"]]).status != 0:
             problem = _bring_up(at, unit)
         if problem:
-            problems.append(f"{unit['name']}: {problem}")
-    return problems
+            found.problems.append(f"{unit['name']}: {problem}")
+        elif not _as_before(unit, started_with(at, unit["name"])):
+            found.notes.append(f"{unit['name']}: it runs with other arguments than before: its unit has others now")
+    return found
 
 
 def _check(at: Site, unit: Dict[str, Any]) -> str:
@@ -1143,14 +1159,8 @@ def _check(at: Site, unit: Dict[str, Any]) -> str:
 
 def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     name = unit["name"]
-    shown = _shown(at, name)
-    if shown.get("NeedDaemonReload") == "yes":
-        # A unit file or drop-in was put back.
-        at.machine.run(["systemctl", "daemon-reload"])
-    now = _arguments(at, shown)
     # A reload lets it keep the arguments it has.
-    as_before = not now or not unit["arguments"] or now == unit["arguments"]
-    if as_before and _is_active(at, name):
+    if _as_before(unit, started_with(at, name)) and _is_active(at, name):
         # Also where nothing was written: the rehearsal touched directories that a listener is held against.
         done = at.machine.run(["systemctl", "reload", name], _MANAGER_SECONDS)
         if done.status == _NO_ANSWER and _hang_up(unit):
@@ -1171,22 +1181,17 @@ def _bring_up(at: Site, unit: Dict[str, Any]) -> str:
     return done.said or "it does not answer"
 
 
+def _as_before(unit: Dict[str, Any], now: str) -> bool:
+    return not now or not unit["arguments"] or now == unit["arguments"]
+
+
 def started_with(at: Site, name: str) -> str:
-    """Return the arguments a service runs with; '' where they cannot be told."""
-    return _arguments(at, _shown(at, name))
+    """Return the arguments a service runs with; '' where they cannot be told.
 
-
-def _shown(at: Site, name: str) -> Dict[str, str]:
-    said = at.machine.run(["systemctl", "show", "-p", "MainPID,NeedDaemonReload", name], _MANAGER_SECONDS).said
-    return {word.partition("=")[0]: word.partition("=")[2] for word in said.split()}
-
-
-def _arguments(at: Site, shown: Dict[str, str]) -> str:
-    """Return the arguments of a service by what it calls itself.
-
-    sshd's title is ``sshd: ARGUMENTS [listener] 0 of 10-100 startups`` since 8.4 (setproctitle, sshd.c).
+    sshd calls itself ``sshd: ARGUMENTS [listener] 0 of 10-100 startups`` since 8.4 (setproctitle, sshd.c).
     """
-    line = at.machine.command_line(shown.get("MainPID", ""))
+    said = at.machine.run(["systemctl", "show", "-p", "MainPID", name], _MANAGER_SECONDS).said
+    line = at.machine.command_line(said.partition("=")[2])
     if line.startswith("sshd: ") and " [listener]" not in line:
         return ""
     return line[len("sshd: ") :].partition(" [listener]")[0] if line.startswith("sshd: ") else line

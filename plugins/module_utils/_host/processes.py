@@ -38,4 +38,12 @@ def listener_arguments(pid: int) -> Optional[Tuple[str, ...]]:
     return tuple(title.group(1).split()) if title else None
 
 
-__all__ = ["listener_arguments", "started_ns"]
+def runs(pid: int, program: str) -> bool:
+    """Say whether a process runs this very file (proc(5), exe: it leads to a file that was replaced, too)."""
+    try:
+        return os.path.samefile(f"/proc/{pid}/exe", program)
+    except OSError:
+        return False
+
+
+__all__ = ["listener_arguments", "runs", "started_ns"]

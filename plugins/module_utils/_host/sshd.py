@@ -213,13 +213,21 @@ def listener_problem(sshd: Sshd, tree_paths: Sequence[str], answer: Mapping[str,
 def unread(sshd: Sshd, paths: Sequence[str], answer: Mapping[str, Tuple[str, ...]]) -> str:
     """Return the first of these paths that the running listener has not read as it is, or ''."""
     since = _configured_ns(sshd, answer)
-    return next((path for path in paths if os.path.exists(path) and files.look(path).changed_ns > since), "")
+    # Behind a link lies what sshd reads.
+    return next((path for path in paths if max(map(_changed_ns, {path, os.path.realpath(path)})) > since), "")
+
+
+def _changed_ns(path: str) -> int:
+    return files.look(path).changed_ns if os.path.exists(path) else 0
 
 
 def newer_program(sshd: Sshd, answer: Mapping[str, Tuple[str, ...]]) -> str:
-    """Return the program of sshd that is newer than the running listener, or ''."""
+    """Return the program of sshd that is newer than the running listener, or ''.
+
+    Times alone do not tell: permissions and labels that are set anew count as changes of a file.
+    """
     newer = files.look(os.path.realpath(sshd.binary)).changed_ns > _configured_ns(sshd, answer)
-    return sshd.binary if newer else ""
+    return sshd.binary if newer and not processes.runs(sshd.unit.pid, sshd.binary) else ""
 
 
 def options_problem(sshd: Sshd) -> Optional[str]:

@@ -450,7 +450,7 @@ def test_root_s_files_are_put_back_once_where_only_a_home_is_missing(armed, stat
 
 def test_a_restarted_host_is_taken_back_before_sshd_and_finished_later(armed, state, monkeypatch):
     seen = []
-    monkeypatch.setattr(guardian, "follow", lambda at, state: seen.append("follow") or [])
+    monkeypatch.setattr(guardian, "follow", lambda at, units: seen.append("follow") or guardian._Found([], []))
     monkeypatch.setattr(
         guardian,
         "restore",

@@ -4,6 +4,7 @@
 """The host's sshd: its command line, its answers, and whether the listener has what is on disk."""
 
 import os
+import sys
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError, LatchkeyError, Malformed, Refused
@@ -344,3 +345,27 @@ def test_a_full_scratch_directory_is_an_error_of_ours(own, monkeypatch, tmp_path
     with pytest.raises(HostError, match="No space left"):
         sshd.Candidate(own, tree_of(own, main=""))
     assert [name for name in os.listdir(str(tmp_path)) if name.startswith("latchkey-")] == []
+
+
+def test_a_program_whose_permissions_were_set_anew_is_not_newer(listening, monkeypatch):
+    """rpm --setperms and relabelling change the time of its inode as well."""
+    monkeypatch.setattr(processes, "runs", lambda pid, program: True)
+    assert listening(bin=2001) is None
+
+
+def test_a_process_runs_the_file_that_it_was_started_from():
+    assert processes.runs(os.getpid(), os.path.realpath(sys.executable))
+    assert not processes.runs(os.getpid(), "/bin/sh") and not processes.runs(0, "/bin/sh")
+
+
+def test_what_lies_behind_a_link_counts(tmp_path, monkeypatch):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("")
+    link.symlink_to(target)
+    changed = {str(target): 3000, str(link): 1000}
+    real = files.look
+    monkeypatch.setattr(files, "look", lambda path: real(path)._replace(changed_ns=changed.get(path, 0)))
+    monkeypatch.setattr(processes, "started_ns", lambda pid: 2000)
+    assert sshd.unread(installed(), [str(link)], {}) == str(link)
+    changed[str(target)] = 1500
+    assert sshd.unread(installed(), [str(link)], {}) == ""

@@ -35,11 +35,27 @@ def test_hosts_that_do_not_answer_anyway_are_nobody_s_loss(monkeypatch, caller):
     assert passages.find(caller) is None
 
 
-GREETINGS = [("SSH-2.0-OpenSSH_9.9\r\n", True), ("", False), ("channel 0: open failed", False)]
+GREETINGS = [
+    ("SSH-2.0-OpenSSH_9.9\r\n", True),
+    # One who is one too many has been let through as well.
+    ("Exceeded MaxStartups\r\n", True),
+    ("", False),
+    ("channel 0: open failed", False),
+]
+
+
+@pytest.mark.parametrize("answers, good, tries", [([True], True, 1), ([False, True], True, 2), ([False] * 5, False, 3)])
+def test_one_that_was_found_may_be_reloading_its_own_sshd(monkeypatch, caller, answers, good, tries):
+    said = list(answers)
+    monkeypatch.setattr(passages, "reaches", lambda caller, passage: said.pop(0))
+    monkeypatch.setattr(passages.time, "sleep", lambda seconds: None)
+    assert passages.still_open(caller, None) is good and len(answers) - len(said) == tries
 
 
 @pytest.mark.parametrize("said, reached", GREETINGS)
 def test_reached_is_what_greets(monkeypatch, caller, said, reached):
     monkeypatch.setattr(passages, "_argv", lambda caller, passage: ["ssh"])
-    monkeypatch.setattr(passages.programs, "run", lambda words: subprocess.CompletedProcess(words, 0, said, ""))
+    monkeypatch.setattr(
+        passages.programs, "run", lambda words, seconds: subprocess.CompletedProcess(words, 0, said, "")
+    )
     assert passages.reaches(caller, passages.Passage("web", "10.0.0.3", 2222)) is reached
