@@ -172,7 +172,11 @@ def configured_view(action: Any, more: Sequence[str] = ()) -> dict[str, list[str
 
 def has_password(action: Any) -> bool:
     """Say whether Ansible has a password to log in with (inventory, ``-k``)."""
-    return bool(action._connection.get_option("password") or action._play_context.password)
+    return _password(action._connection)
+
+
+def _password(connection: Any) -> bool:
+    return bool(connection.get_option("password") or connection._play_context.password)
 
 
 def run(action: Any, connection: Any, work: Any) -> tuple[Any, Reached]:
@@ -198,8 +202,7 @@ def run(action: Any, connection: Any, work: Any) -> tuple[Any, Reached]:
         return None, Reached(
             transcript.read(""), f"the host accepted the connection and did not answer within {LOGIN_SECONDS} s"
         )
-    password = bool(connection.get_option("password") or connection._play_context.password)
-    return value, Reached(heard, error and (heard.words or error), password)
+    return value, Reached(heard, error and (heard.words or error), _password(connection))
 
 
 def _clone(action: Any) -> Any:
@@ -245,9 +248,14 @@ def _jump(connection: Any, words: list[str], named: str, policy: HostKeyPolicy) 
     return ["-o", "ProxyJump=none", "-o", "ProxyCommand=" + ssh_arguments.proxy_command(jump.split(","), options)]
 
 
+def address(connection: Any) -> str:
+    """Return what the client is told to connect to."""
+    return str(connection.get_option("host") or connection._play_context.remote_addr)
+
+
 def client_view(connection: Any, words: list[str]) -> dict[str, list[str]]:
     """Return what the client would do for this host: ``ssh -G`` with the user's own arguments (ssh(1))."""
-    host = connection.get_option("host") or connection._play_context.remote_addr
+    host = address(connection)
     options = [word for word in words if word != "-v"]
     said = programs.run([connection.get_option("ssh_executable"), "-G", *options, host]).stdout
     view: dict[str, list[str]] = {}
@@ -281,6 +289,7 @@ def _without_prefix(text: str) -> str:
 
 __all__ = [
     "Reached",
+    "address",
     "check_task",
     "client_view",
     "configured",

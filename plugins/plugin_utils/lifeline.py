@@ -103,7 +103,7 @@ class Lifeline:
         return [self._original().get_option("ssh_executable"), *ssh_arguments.through(self._path())]
 
     def _host(self) -> str:
-        return str(self._original().get_option("host") or self._caller.action._play_context.remote_addr)
+        return connections.address(self._original())
 
     def _original(self) -> Any:
         return self._caller.action._connection

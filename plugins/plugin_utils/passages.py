@@ -10,6 +10,7 @@ import time
 from typing import Any, NamedTuple
 
 from ansible_collections.latchkey.ssh.plugins.module_utils._errors import HostError
+from ansible_collections.latchkey.ssh.plugins.module_utils._guard.guardian import GREETINGS
 from ansible_collections.latchkey.ssh.plugins.plugin_utils import connections, jumps, programs, proofs
 
 # So many are tried until one answers, each for so many seconds: hosts behind may be switched off.
@@ -18,8 +19,6 @@ _SECONDS = 6
 # One that was found may be reloading its own sshd just now.
 _TRIES = 3
 _PAUSE = 1.5
-# What an SSH server says first, also to one who is one too many (sshd.c, srclimit.c).
-_GREETINGS = ("SSH-", "Exceeded MaxStartups", "Not allowed at this time")
 
 
 class Passage(NamedTuple):
@@ -51,7 +50,8 @@ def still_open(caller: proofs.Caller, passage: Passage) -> bool:
 def reaches(caller: proofs.Caller, passage: Passage) -> bool:
     """Log in anew, forward to that host, and say whether an SSH server greets there (RFC 4253, 4.2)."""
     try:
-        return programs.run(_argv(caller, passage), seconds=_SECONDS).stdout.startswith(_GREETINGS)
+        said = programs.run(_argv(caller, passage), seconds=_SECONDS).stdout
+        return said.encode().startswith(GREETINGS)
     except HostError:
         # It does not end: nobody answers.
         return False
@@ -65,7 +65,7 @@ def _argv(caller: proofs.Caller, passage: Passage) -> list[str]:
     for keyword, value in _configured(connection).items():
         words += ["-o", f"{keyword}={value}"] if value else []
     target = f"[{passage.target}]" if ":" in passage.target else passage.target
-    return [*words, "-W", f"{target}:{passage.port}", _host(connection)]
+    return [*words, "-W", f"{target}:{passage.port}", connections.address(connection)]
 
 
 def _configured(connection: Any) -> dict[str, Any]:
@@ -75,10 +75,6 @@ def _configured(connection: Any) -> dict[str, Any]:
         "User": connection.get_option("remote_user") or context.remote_user,
         "IdentityFile": connection.get_option("private_key_file"),
     }
-
-
-def _host(connection: Any) -> str:
-    return str(connection.get_option("host") or connection._play_context.remote_addr)
 
 
 __all__ = ["Passage", "find", "reaches", "still_open"]

@@ -74,7 +74,7 @@ def test_a_login_that_finds_something_left_does_so_too(host: Host, controller: C
     assert "yes" in host.sshd()["passwordauthentication"]
 
 
-CHECKED = """
+ALONE = """
 - hosts: all
   gather_facts: false
   become: true
@@ -92,7 +92,7 @@ CHECKED = """
 def test_the_action_alone_changes_nothing_in_check_mode(host: Host, controller: Controller, key: Path) -> None:
     before = host.tree()
     inventory = controller.inventory([host], {host.name: {"ansible_ssh_private_key_file": str(key)}})
-    run = controller.run(inventory, "--check", playbook=controller.play(CHECKED))
+    run = controller.run(inventory, "--check", playbook=controller.play(ALONE))
     done = run.of(host, "transaction")
     assert run.rc == 0 and done["refused"] == [] and DROP_IN in [one["path"] for one in done["changes"]], run.out
     assert host.tree() == before

@@ -13,6 +13,7 @@ import pytest
 from live import OPERATOR, Farm, Host
 from runs import Controller, Result
 from test_guard import COMMAND, LEFT, Session, documented, status, tasks_of, tree
+from test_taken_back import ALONE
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-00-latchkey.conf"
 OVERRIDE = "/etc/systemd/system/sshd.service.d/override.conf"
@@ -131,20 +132,7 @@ def test_check_mode_says_that_another_transaction_is_under_way(desk: Desk) -> No
     assert tree(desk.host) == before and desk.host.root(LEFT) == ""
 
 
-CUT_OFF = """
-- hosts: all
-  gather_facts: false
-  become: true
-  vars:
-    desired: {server: {methods: [publickey]}}
-  tasks:
-    - latchkey.ssh.operator_key:
-      register: key
-    - latchkey.ssh.plan: {identity: "{{ key.identity }}", desired: "{{ desired }}", stranded: report}
-      register: plan
-    - latchkey.ssh.transaction: {identity: "{{ key.identity }}", plan: "{{ plan }}", desired: "{{ desired }}"}
-      timeout: 12
-"""
+CUT_OFF = f"{ALONE.rstrip()}\n      timeout: 12\n"
 
 
 def test_a_task_that_is_cut_off_takes_its_change_back(desk: Desk) -> None:

@@ -68,7 +68,7 @@ _NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 # Temporary names of this collection: by the process that writes, or by the transaction.
 _TEMPORARY = re.compile(r"\.latchkey-(?:([0-9]+)-|[0-9]{8}T[0-9]{6}-[0-9a-f]{6}(?:-|$))")
 # What sshd says first, also to one who is one too many (sshd.c, srclimit.c).
-_GREETINGS = (b"SSH-", b"Exceeded MaxStartups", b"Not allowed at this time")
+GREETINGS = (b"SSH-", b"Exceeded MaxStartups", b"Not allowed at this time")
 
 State = Dict[str, Any]
 Entry = Dict[str, Any]
@@ -170,7 +170,7 @@ class Machine:
         try:
             with socket.create_connection((address, port), 3.0) as connection:
                 connection.settimeout(3.0)
-                return connection.recv(64).startswith(_GREETINGS)
+                return connection.recv(64).startswith(GREETINGS)
         except OSError:
             return False
 
