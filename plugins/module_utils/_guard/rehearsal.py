@@ -20,7 +20,8 @@ from .._openssh import effective, source_list, sshd_tree
 from .._openssh.effective import Connection
 
 SECONDS = 120
-ROOT = "/run/latchkey/rehearsal"
+# A directory of its own: the label of the guardian's is none that an sshd of systemd's could pass everywhere.
+ROOT = "/run/latchkey-rehearsal"
 SOCKET = "/run/latchkey-rehearsal.sock"
 UNITS = "/run/systemd/system"
 SOCKET_UNIT = "latchkey-rehearsal.socket"
@@ -99,7 +100,6 @@ def start(host: Host, tree: sshd_tree.Tree, account: accounts.Account, *, second
     try:
         stop()
         stage = Stage(SOCKET, f"{_FIELD}={secrets.token_hex(8)}", seconds, origin(host, tree, account))
-        os.makedirs(os.path.dirname(ROOT), 0o700, exist_ok=True)
         os.mkdir(ROOT, 0o700)
         main = sshd.lay_out(host.sshd, tree, ROOT)
         _label_below(ROOT)
@@ -184,8 +184,12 @@ def _write(path: str, text: str) -> None:
 
 
 def _label_below(root: str) -> None:
-    """Give each file and directory the label of the one it stands for: that is what an sshd of systemd's can read."""
+    """Give each file and directory the label of the one it stands for: that is what an sshd of systemd's can read.
+
+    The way to them gets that of sshd's own configuration.
+    """
     if selinux.enabled():
+        _label(root, "/etc/ssh")
         for folder, folders, names in os.walk(root):
             for path in [os.path.join(folder, name) for name in folders + names]:
                 _label(path, path[len(root) :])

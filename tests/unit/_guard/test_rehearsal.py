@@ -70,7 +70,8 @@ def test_what_depends_on_the_address(text, found):
 def run(tmp_path, monkeypatch):
     """Let the stage lie in a directory of its own; return what was run, and what systemctl answers by its verb."""
     asked, answers = [], {}
-    monkeypatch.setattr(rehearsal, "ROOT", str(tmp_path / "run" / "latchkey" / "rehearsal"))
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(rehearsal, "ROOT", str(tmp_path / "run" / "latchkey-rehearsal"))
     monkeypatch.setattr(rehearsal, "SOCKET", str(tmp_path / "run" / "latchkey-rehearsal.sock"))
     monkeypatch.setattr(rehearsal, "UNITS", str(tmp_path / "run" / "systemd" / "system"))
     monkeypatch.setattr(systemd, "environment_lines", lambda name: ["EnvironmentFile=-/etc/sysconfig/sshd"])
