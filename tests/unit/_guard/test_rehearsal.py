@@ -128,5 +128,6 @@ def test_where_it_cannot_be_made_the_reason_is_said_and_nothing_stays(run, verb)
 
 def test_a_directory_that_cannot_be_written_is_said(run, monkeypatch):
     _asked, _answers, tmp_path = run
+    (tmp_path / "run").rmdir()
     (tmp_path / "run").write_text("in the way")
     assert "the host cannot do it" in rehearsal.start(Host(), tree(""), ADMIN).why
