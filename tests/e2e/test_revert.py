@@ -7,6 +7,7 @@ The tests of this file follow each other on the same hosts.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -156,3 +157,14 @@ def test_going_back_twice_is_going_forth_again(desk: Desk) -> None:
     known = desk.run("-e", "harden_revert=20200101T000000-abcdef")
     for host in desk.hosts:
         assert "there is no committed transaction 20200101T000000-abcdef" in known.refused(host), known.out
+
+
+def test_the_console_opens_a_hardened_host_again(desk: Desk) -> None:
+    """The README's command for who has no way in any more: nothing else is there to go back by."""
+    assert desk.run(playbook=ROOT / "playbooks" / "harden.yml").rc == 0
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"`(mv /etc/ssh/sshd_config.d/\S+ [^`]+)`", readme)
+    for host in desk.hosts:
+        assert host.login(password=PASSWORDS[OPERATOR]).refused_by("publickey")
+        host.root(command)
+        assert host.login(password=PASSWORDS[OPERATOR]).ok

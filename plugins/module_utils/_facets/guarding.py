@@ -9,10 +9,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._errors import HostError, LatchkeyError, Refused
 from .._guard import arm, guardian, rehearsal, snapshot
-from .._host import login_model, sshd
+from .._host import sshd
 from .._host.host import Host
 from .._openssh.sshd_tree import Tree
-from . import keyrings, together
+from . import keyrings, preflight, together
 from .change import Change
 
 _SHOWN = ("id", "state", "began", "by", "reason")
@@ -83,8 +83,8 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
         for name in list(operators) + list(params["accounts"]):
             wanted += of_account(name, host)
         wish = arm.Wish(params["timeout"], operators, tuple(wanted), params["by"] or "")
-        _refuse_updating()
-        _refuse_newer(host)
+        for problem in preflight.of_packages(host):
+            raise problem
         # What is not given is there as None.
         if not any((params["desired"] or {}).get(name) for name in _READ_ANEW):
             _refuse_unread(host)
@@ -94,26 +94,6 @@ def _arm(params: Mapping[str, Any], at: guardian.Site, *, check_mode: bool) -> D
     handle = dict(id=armed.id, nonce=armed.nonce, timeout=armed.seconds)
     told = dict(changed=True, transaction=handle, touches=list(armed.paths), operators=list(operators))
     return dict(told, stage=stage._asdict()) if stage else told
-
-
-def _refuse_updating() -> None:
-    """Refuse while packages are changed; what a plan saw of that may be minutes old."""
-    writer = login_model.package_writer()
-    if writer:
-        raise Refused(
-            f"packages are being changed right now ({writer})", "wait until that is done, then run again", "packages"
-        )
-
-
-def _refuse_newer(host: Host) -> None:
-    """Refuse where a reload starts another program than the one that runs; going back does not bring that back."""
-    newer = sshd.newer_program(host.sshd, host.present.ask(None))
-    if newer:
-        raise Refused(
-            f"{newer} is newer than the running listener, and going back would start it",
-            "run `systemctl restart sshd`, log in once beside this session, then run again",
-            newer,
-        )
 
 
 def _refuse_unread(host: Host) -> None:

@@ -74,6 +74,17 @@ def judge(names: Sequence[str], client: model.Client, state: State, *, closely: 
     return _verdict(refused, causes.judge(_closely(state), found, client), told=True)
 
 
+def of_packages(host: Host) -> List[LatchkeyError]:
+    """Return what packages that are changed speak against a change; what a plan saw of them may be minutes old."""
+    nothing_planned = model.Server(host.sshd.version, {}, host.client, int(time.time()))
+    return _verdict([], causes.judge(_with_packages(nothing_planned, host), [], model.Client()), told=False).refused
+
+
+def _with_packages(server: model.Server, host: Host) -> model.Server:
+    newer = sshd.newer_program(host.sshd, host.present.ask(None))
+    return server._replace(updating=login_model.package_writer(), newer=newer)
+
+
 def people(names: Sequence[str], client: model.Client) -> List[str]:
     """Return the accounts whose way in must stay: the operators, and the one that Ansible connects as."""
     return list(dict.fromkeys(list(names) + ([client.user] if client.user else [])))
@@ -190,7 +201,7 @@ def _closely(state: State) -> model.Server:
     # With an agent the files hold public halves only.
     agent = model.first(planned, "hostkeyagent", "none") != "none"
     loaded = login_model.host_keys(planned.get("hostkey", ()), host.sshd.version) if not agent else None
-    return _server(state)._replace(
+    return _with_packages(_server(state), host)._replace(
         # Without a session nothing is known of one.
         session=(address.split("%")[0], int(port)) if client_port != "0" else None,
         listening=tuple(listeners.of_process(host.sshd.unit.pid)) or None,
@@ -201,11 +212,9 @@ def _closely(state: State) -> model.Server:
         ignored=login_model.fail2ban_ignores(),
         socket=login_model.socket_unit(),
         nologin=login_model.nologin(),
-        updating=login_model.package_writer(),
-        newer=sshd.newer_program(host.sshd, host.present.ask(None)),
         authselect=pam.authselect_problem(),
         fips=login_model.fips(),
     )
 
 
-__all__ = ["State", "Verdict", "client_of", "judge", "jumped", "people", "report"]
+__all__ = ["State", "Verdict", "client_of", "judge", "jumped", "of_packages", "people", "report"]

@@ -58,8 +58,9 @@ _XATTRS = ("system.posix_acl_access", "security.selinux")
 # The status that timeout(1) gives to a program that had to be ended.
 _NO_ANSWER = 124
 _MANAGER_SECONDS = 5.0
-# What _guard/rehearsal.py makes; its stop takes everything else of a rehearsal away.
+# Where units and their drop-ins lie (systemd.unit(5), UNIT FILE LOAD PATH).
 _UNIT_FILES = ("/etc/systemd/", "/run/systemd/", "/usr/lib/systemd/", "/usr/local/lib/systemd/")
+# What _guard/rehearsal.py makes; its stop takes everything else of a rehearsal away.
 _REHEARSAL = "/run/systemd/system/latchkey-rehearsal-end.service"
 _NO_LABEL = (errno.EPERM, errno.ENOTSUP)
 # sshd reads any; whoever makes one larger than this in the window wants to hold the way back up.
