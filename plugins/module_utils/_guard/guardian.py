@@ -65,6 +65,9 @@ _REHEARSAL = "/run/systemd/system/latchkey-rehearsal-end.service"
 _NO_LABEL = (errno.EPERM, errno.ENOTSUP)
 # sshd reads any; whoever makes one larger than this in the window wants to hold the way back up.
 _LARGEST_KEY_FILE = 1024 * 1024
+# In a home: what is there now, for each kind that was there before. No link is followed or replaced there, so what
+# comes where one was is not ours, nor is a directory where a file was: users can swap them while we write.
+_PUT_BACK_OVER = {"file": ("file", "missing"), "dir": ("dir",), "missing": ("file", "dir")}
 _NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 # Temporary names of this collection: by the process that writes, or by the transaction.
 _TEMPORARY = re.compile(r"\.latchkey-(?:([0-9]+)-|[0-9]{8}T[0-9]{6}-[0-9a-f]{6}(?:-|$))")
@@ -1061,11 +1064,12 @@ def _put_back_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int,
     (directory, data), name = where, os.path.basename(entry["path"])
     if entry.get("merge") and entry["kind"] == "file" and now["kind"] not in ("file", "missing"):
         return _replace_as_owner(state, entry, now, where)
+    if now["kind"] not in _PUT_BACK_OVER.get(entry["kind"], ()):
+        return _left_alone(entry)
     if not _as_written(now, entry):
         present = read_at(directory, name) if now["kind"] == "file" else b""
-        lines = entry["kind"] == "file" and now["kind"] in ("file", "missing") and b"PRIVATE KEY" not in data + present
-        if not lines:
-            return "" if entry.get("merge") else "left alone: it has changed since"
+        if entry["kind"] != "file" or b"PRIVATE KEY" in data + present:
+            return _left_alone(entry)
         data = _with_lines(present, data)
     if entry["kind"] == "missing":
         _remove(directory, name, now["kind"])
@@ -1076,6 +1080,10 @@ def _put_back_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int,
         make_file(directory, temporary, entry, data)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     return ""
+
+
+def _left_alone(entry: Entry) -> str:
+    return "" if entry.get("merge") else "left alone: it has changed since"
 
 
 def _replace_as_owner(state: State, entry: Entry, now: Entry, where: Tuple[int, bytes]) -> str:

@@ -35,7 +35,9 @@ _REAL = {name: getattr(os, name) for name in "open rename unlink fsync mkdir rmd
 # They change nothing; scratch copies of a configuration are nobody's state.
 _HARMLESS = ("sshd_-", "systemctl_show", "systemctl_is-active", "wall_", "getent", "ps_", "fapolicyd")
 _SCRATCH = ("latchkey-candidate", "/tmp/")
-_CHANGING = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}|(?<=\.latchkey-)\d+(?=-)|\b\d{4}\b|(?<=candidate-)\w+")
+_CHANGING = re.compile(
+    r"\d{8}T\d{6}-[0-9a-f]{6}|(?<=\.latchkey-)\d+(?=-)|\b\d{4}\b|(?<=candidate-)\w+|#\d+ \(deleted\)"
+)
 
 
 class Probe:

@@ -34,9 +34,9 @@ _SABOTAGE = (
     f"mv /etc/ssh/sabotage {DROP_IN}; systemctl reload sshd"
 )
 _CUT = (
-    "nft add table inet faults; nft add chain inet faults in '{{ type filter hook input priority 0; }}'; "
-    "nft add chain inet faults out '{{ type filter hook output priority 0; }}'; "
-    "nft add rule inet faults in tcp dport 22 {new} drop; nft add rule inet faults out tcp sport 22 {new} drop"
+    "nft 'add table inet faults; add chain inet faults arriving {{ type filter hook input priority 0; }}; "
+    "add chain inet faults leaving {{ type filter hook output priority 0; }}; "
+    "add rule inet faults arriving tcp dport 22 {new} drop; add rule inet faults leaving tcp sport 22 {new} drop'"
 )
 _HEAL = "nft delete table inet faults 2>/dev/null; true"
 
@@ -169,6 +169,8 @@ def _harden(run: Run, plan: dict[str, Any], sabotage: str) -> dict[str, Any]:
         time.sleep(0.5)
         run.told = run.told._replace(deadline=place.here(place.state(run.place)))
         if run.fault.actor == "network":
+            if run.place.run("nft list table inet faults", check=False).returncode:
+                raise Broken("the network was not cut")
             run.until(1)
             run.place.run(_HEAL)
         if run.fault.kind == "frozen":
@@ -189,7 +191,8 @@ def reply_is_lost(run: Run) -> dict[str, Any]:
     run.probe()
     watched = "while ! grep -q COMMITT /var/lib/latchkey/transaction.json 2>/dev/null; do sleep 0.005; done; "
     run.place.run(f"setsid sh -c {shlex.quote(watched + cut(new_only=False))} faults-loop >/dev/null 2>&1 </dev/null &")
-    desk = Desk(run, {})
+    # Not the deadline is tried here.
+    desk = Desk(run, {"timeout": 40})
     try:
         if not desk.met("before-plan-2"):
             raise Broken(f"nothing was confirmed: {' '.join(desk.words())}: {desk.said()}")

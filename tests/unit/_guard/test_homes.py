@@ -4,7 +4,9 @@
 """Key files of operators come back as their owners, whatever came into their place meanwhile."""
 
 import errno
+import itertools
 import os
+import shutil
 
 import pytest
 from ansible_collections.latchkey.ssh.plugins.module_utils._guard import guardian
@@ -96,3 +98,40 @@ def test_a_label_that_only_root_may_set_does_not_hold_the_keys_up(at, state, key
     os.unlink(keys)
     assert back(at, state) == ([], [])
     assert read(keys) == KEY + b"\n"
+
+
+def _become(path, kind):
+    """Let a user put something of a kind at a path, whatever is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    make = {
+        "missing": lambda: None,
+        "file": lambda: write(path, KEY + b"\n"),
+        "dir": lambda: os.mkdir(path),
+        "link": lambda: os.symlink("/etc", path),
+        "other": lambda: os.mkfifo(path),
+    }
+    make[kind]()
+    if kind != "missing":
+        os.chown(path, UID, UID, follow_symlinks=False)
+
+
+KINDS = ["missing", "file", "dir", "link", "other"]
+
+
+@pytest.mark.parametrize("before, now", list(itertools.product(KINDS, KINDS)))
+@pytest.mark.parametrize("wrote", ["dir", guardian.digest(KEY + b"\n")])
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_user_who_swaps_things_holds_no_revert_up(at, state, keys, before, now, wrote, merge):
+    """It may have been anything when it was copied, and be anything now; the way back comes to its end."""
+    folder = os.open(os.path.dirname(keys), os.O_RDONLY)
+    _become(keys, before)
+    seen = guardian.observe(folder, os.path.basename(keys))
+    os.close(folder)
+    kept = {name: value for name, value in state["entries"][0].items() if name not in seen and name != "target"}
+    state["entries"] = [dict(kept, **seen, wrote=[wrote], merge=merge)]
+    _become(keys, now)
+    assert back(at, state).problems == []
+    assert back(at, state).problems == []
