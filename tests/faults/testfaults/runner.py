@@ -165,11 +165,16 @@ def _steps(known: Known, process: str) -> list[str]:
     lines = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
     run.place.put_back()
     if process == "drive":
-        run = Run(known, fault, guarded=True)
-        run.probe("record")
-        run.start([*change, "confirm"], harmless())
-        run.all_done()
-        confirmed = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
-        lines += [line for line in confirmed if ":confirm-" in line]
-        run.place.put_back()
+        # It and the guardian clean up, and whoever comes first does; the run that did most has all of the steps.
+        lines += max((_confirming(known, fault, change) for _run in range(3)), key=len)
     return [line.partition(":")[2] for line in lines]
+
+
+def _confirming(known: Known, fault: Fault, change: list[str]) -> list[str]:
+    run = Run(known, fault, guarded=True)
+    run.probe("record")
+    run.start([*change, "confirm"], harmless())
+    run.all_done()
+    confirmed = run.place.run(f"cat {HERE}/steps").stdout.decode().splitlines()
+    run.place.put_back()
+    return [line for line in confirmed if ":confirm-" in line]
