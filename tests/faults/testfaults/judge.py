@@ -20,6 +20,10 @@ class Broken(Exception):
     """The promise does not hold, or what was to be tried could not be: says which and what was seen."""
 
 
+class Missed(Broken):
+    """The step at which something was to happen was not taken this time, by this process: another one was first."""
+
+
 class Told(NamedTuple):
     """What is known of a run: the deadline it announced (boot clock), when sshd was up again, what it was answered."""
 

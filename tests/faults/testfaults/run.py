@@ -14,7 +14,7 @@ from typing import Any
 
 from . import judge, place
 from .catalog import Fault
-from .judge import Broken, Told
+from .judge import Broken, Missed, Told
 from .place import HERE, PYTHON, Place
 
 TIMEOUT = 5
@@ -90,7 +90,7 @@ class Run:
         """Wait until the probe is where the plan says; the product may take other steps than when they were noted."""
         if not self.reached(seconds):
             said = [self._events.get() for _number in range(self._events.qsize())]
-            raise Broken(f"step {self.fault.step} was not met (faults --record?); said: {said}")
+            raise Missed(f"step {self.fault.step} was not met (faults --record?); said: {said}")
 
     def release(self) -> None:
         """Let a process that waits at its step go on, and disks take writes."""
