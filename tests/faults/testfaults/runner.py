@@ -180,7 +180,9 @@ def _steps(known: Known, process: str) -> list[str]:
     run.place.put_back()
     if process == "drive":
         # It and the guardian clean up, and whoever comes first does; the run that did most has all of the steps.
-        lines += max((_confirming(known, fault, change) for _run in range(3)), key=len)
+        runs = [_confirming(known, fault, change) for _run in range(3)]
+        most = max(runs, key=len)
+        lines += most
     return [line.partition(":")[2] for line in lines]
 
 
