@@ -191,7 +191,7 @@ def reply_is_lost(run: Run) -> dict[str, Any]:
     run.probe()
     watched = "while ! grep -q COMMITT /var/lib/latchkey/transaction.json 2>/dev/null; do sleep 0.005; done; "
     run.place.run(f"setsid sh -c {shlex.quote(watched + cut(new_only=False))} faults-loop >/dev/null 2>&1 </dev/null &")
-    # Not the deadline is tried here.
+    # Longer than the client waits for an answer: the deadline has no part in this.
     desk = Desk(run, {"timeout": 40})
     try:
         if not desk.met("before-plan-2"):

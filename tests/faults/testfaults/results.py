@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,12 @@ def product(root: Path = ROOT) -> str:
 class Results:
     """What is known of each fault, guarded and unguarded."""
 
-    def __init__(self, file: Path, *, again: bool = False, any_product: bool = False) -> None:
+    def __init__(self, file: Path, *, any_product: bool = False) -> None:
         self.file = file
         self._lock = threading.Lock()
         self._any_product = any_product
         self._data: dict[str, Any] = {"product": product(), "faults": {}, "controls": {}, "unguarded": {}}
-        if not again:
-            self._take_over()
+        self._take_over()
 
     def _take_over(self) -> None:
         """Add what other runs have kept and this one does not know; what this one has seen itself stands."""
@@ -63,6 +62,14 @@ class Results:
     def of(self, fault: Fault) -> dict[str, Any]:
         """Return all that is known of a fault."""
         return dict(self._data["faults"].get(fault.id, {}))
+
+    def forget(self, faults: Iterable[Fault]) -> None:
+        """Forget what is known of these faults, guarded and unguarded."""
+        with self._held():
+            for one in faults:
+                self._data["faults"].pop(one.id, None)
+                self._data["controls"].pop(one.id, None)
+                self._data["unguarded"].pop(one.control_id, None)
 
     def keep(self, fault: Fault, entry: dict[str, Any]) -> None:
         """Keep the result of a guarded run."""

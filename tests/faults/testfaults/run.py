@@ -90,7 +90,9 @@ class Run:
         """Wait until the probe is where the plan says; the product may take other steps than when they were noted."""
         if not self.reached(seconds):
             said = [self._events.get() for _number in range(self._events.qsize())]
-            raise Missed(f"step {self.fault.step} was not met (faults --record?); said: {said}")
+            problem = f"step {self.fault.step} was not met (faults --record?); said: {said}"
+            # A change that went wrong is no chance: trying again would hide it.
+            raise (Broken if any(one and one["event"] == "refused" for one in said) else Missed)(problem)
 
     def release(self) -> None:
         """Let a process that waits at its step go on, and disks take writes."""

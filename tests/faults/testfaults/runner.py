@@ -130,13 +130,16 @@ class Crew:
 
 
 def _played(known: Known, fault: Fault, *, guarded: bool) -> dict[str, Any]:
-    """Run a fault once; again where its step fell to another process, which the product leaves to chance."""
-    for _try in range(_TRIES - 1):
+    """Run a fault; again where its step fell to another process, which the product leaves to chance."""
+    for number in range(1, _TRIES + 1):
         try:
-            return SCENARIOS[fault.scenario](Run(known, fault, guarded=guarded))
+            seen = SCENARIOS[fault.scenario](Run(known, fault, guarded=guarded))
+            return {**seen, "tries": number} if number > 1 else seen
         except Missed:
+            if number == _TRIES:
+                raise
             known.place.put_back()
-    return SCENARIOS[fault.scenario](Run(known, fault, guarded=guarded))
+    raise AssertionError("a range has an end")
 
 
 def fresh(names: Sequence[str]) -> None:
